@@ -1,0 +1,265 @@
+#include "kernels/cuda/fp4_matmul.h"
+
+#include <cstring>
+#include <tuple>
+
+#include "tests/kernels/cuda/support.h"
+
+namespace wush {
+namespace {
+
+using kernels::cuda::DataType;
+using kernels::cuda::MatmulKernel;
+using kernels::cuda::QuantizedMatrix;
+using numerics::Format;
+using testing::DeviceBuffer;
+
+struct Operand {
+  std::vector<std::uint8_t> codes, scales;
+  std::vector<double> values;  // decoded but for the unit
+};
+
+// Random codes with scales that differ by up to 2^`spread` from group to group.
+Operand make_operand(Format format, std::int64_t rows, std::int64_t cols,
+                     int spread, std::uint32_t seed) {
+  const auto& f = numerics::describe(format);
+  std::mt19937 random(seed);
+  Operand m;
+  for (std::int64_t i = 0; i < rows * cols / 2; ++i) {
+    m.codes.push_back(static_cast<std::uint8_t>(random()));
+  }
+  for (std::int64_t i = 0; i < rows * cols / f.group; ++i) {
+    const int step =
+        spread == 0 ? 0 : static_cast<int>(random() % static_cast<unsigned>(2 * spread + 1)) - spread;
+    if (format == Format::kNvfp4) {
+      const int code = 0x38 + (spread == 0 ? 0 : static_cast<int>(random() % 0x46u));
+      m.scales.push_back(static_cast<std::uint8_t>(spread == 0 ? code : code - 0x38 + static_cast<int>(random() % 0x38u)));
+    } else if (format == Format::kInt4) {
+      const std::uint16_t bits = numerics::bfloat16_encode(
+          std::ldexp(1.0f + static_cast<float>(random() % 128u) / 128.0f, step));
+      m.scales.push_back(static_cast<std::uint8_t>(bits & 255));
+      m.scales.push_back(static_cast<std::uint8_t>(bits >> 8));
+    } else {
+      m.scales.push_back(static_cast<std::uint8_t>(127 + step));
+    }
+  }
+  m.values = testing::decode_by_specification(format, m.codes, m.scales);
+  return m;
+}
+
+struct Shape {
+  std::int64_t tokens, features, cols;
+};
+
+std::string kernel_name(MatmulKernel kernel) {
+  switch (kernel) {
+    case MatmulKernel::kAuto:
+      return "auto";
+    case MatmulKernel::kSmall:
+      return "small";
+    case MatmulKernel::kPortable:
+      return "portable";
+    case MatmulKernel::kHopper:
+      break;
+  }
+  return "hopper";
+}
+
+void check_product(MatmulKernel kernel, Format format, const Shape& s,
+                   DataType type, bool with_bias, int spread) {
+  const Operand a = make_operand(format, s.tokens, s.cols, spread, 1);
+  const Operand b = make_operand(format, s.features, s.cols, spread, 2);
+  DeviceBuffer<std::uint8_t> a_codes(a.codes), a_scales(a.scales),
+      b_codes(b.codes), b_scales(b.scales);
+  std::vector<float> bias(static_cast<std::size_t>(s.features));
+  for (std::size_t i = 0; i < bias.size(); ++i) {
+    bias[i] = static_cast<float>(i % 7) - 3.0f;
+  }
+  DeviceBuffer<float> device_bias(bias);
+  const auto size = static_cast<std::size_t>(s.tokens * s.features);
+  DeviceBuffer<std::uint8_t> y(size * (type == DataType::kFloat32 ? 4 : 2));
+  std::int64_t bytes = 0;
+  EXPECT_OK(kernels::cuda::fp4_matmul_workspace(kernel, format, s.tokens,
+                                                s.features, s.cols, &bytes));
+  DeviceBuffer<std::uint8_t> workspace(static_cast<std::size_t>(bytes));
+  EXPECT_OK(kernels::cuda::fp4_matmul(
+      kernel, format, s.cols, {a_codes.get(), a_scales.get(), s.tokens, 0},
+      {b_codes.get(), b_scales.get(), s.features, 0},
+      {type, y.get(), with_bias ? device_bias.get() : nullptr},
+      workspace.get(), bytes, nullptr));
+  const auto raw = y.host();
+  const double unit = numerics::describe(format).unit;
+  for (std::int64_t m = 0; m < s.tokens; ++m) {
+    for (std::int64_t n = 0; n < s.features; ++n) {
+      double sum = 0, magnitude = 0;
+      for (std::int64_t k = 0; k < s.cols; ++k) {
+        const double product =
+            a.values[static_cast<std::size_t>(m * s.cols + k)] *
+            b.values[static_cast<std::size_t>(n * s.cols + k)];
+        sum += product;
+        magnitude += std::abs(product);
+      }
+      sum *= unit * unit;
+      magnitude *= unit * unit;
+      const auto i = static_cast<std::size_t>(m * s.features + n);
+      if (with_bias) {
+        sum += static_cast<double>(bias[static_cast<std::size_t>(n)]);
+        magnitude += std::abs(static_cast<double>(bias[static_cast<std::size_t>(n)]));
+      }
+      double got;
+      // The matrix units add 16 exact products and the sum so far with one
+      // truncation each, in units of 2^-23 of the largest term at most: 17
+      // terms for each of cols / 16 instructions. The additions of the warps'
+      // sums, the constant and the bias: 12 roundings.
+      double tolerance = (static_cast<double>(s.cols) / 16 * 17 + 12) *
+                         std::ldexp(1.0, -23) * magnitude;
+      if (type == DataType::kFloat32) {
+        float value;
+        std::memcpy(&value, raw.data() + 4 * i, 4);
+        got = static_cast<double>(value);
+      } else {
+        std::uint16_t bits;
+        std::memcpy(&bits, raw.data() + 2 * i, 2);
+        got = static_cast<double>(numerics::bfloat16_decode(bits));
+        tolerance += std::ldexp(std::abs(sum), -8);
+      }
+      // int4 operands are rounded to 8 bits: 2^-9 each.
+      if (format == Format::kInt4) tolerance += std::ldexp(magnitude, -8) * 1.01;
+      ASSERT_NEAR(got, sum, tolerance)
+          << "token " << m << " feature " << n << " of " << s.tokens << " x "
+          << s.features << " x " << s.cols;
+    }
+  }
+}
+
+using Case = std::tuple<MatmulKernel, Format>;
+class CudaFp4Matmul : public ::testing::TestWithParam<Case> {};
+
+TEST_P(CudaFp4Matmul, IsTheProductOfTheDecodedOperands) {
+  WUSH_REQUIRE_GPU();
+  const auto [kernel, format] = GetParam();
+  kernels::cuda::DeviceInfo info;
+  EXPECT_OK(kernels::cuda::device_info(&info));
+  if (kernel == MatmulKernel::kHopper && info.architecture != 90) {
+    GTEST_SKIP() << "needs compute capability 9.0";
+  }
+  const bool small = kernel == MatmulKernel::kSmall;
+  for (const Shape& s :
+       {Shape{1, 1, 32}, {1, 200, 1024}, {7, 33, 96}, {16, 128, 2048},
+        {32, 72, 544}, {small ? 33 : 257, 264, 384}, {300, 129, 160},
+        {64, 1024, 4096}}) {
+    for (const int spread : {0, 6}) {
+      ASSERT_NO_FATAL_FAILURE(
+          check_product(kernel, format, s, DataType::kFloat32, true, spread));
+    }
+    ASSERT_NO_FATAL_FAILURE(
+        check_product(kernel, format, s, DataType::kBfloat16, false, 2));
+    ASSERT_NO_FATAL_FAILURE(
+        check_product(kernel, format, s, DataType::kBfloat16, true, 0));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Kernels, CudaFp4Matmul,
+    ::testing::Combine(::testing::Values(MatmulKernel::kAuto,
+                                         MatmulKernel::kSmall,
+                                         MatmulKernel::kPortable,
+                                         MatmulKernel::kHopper),
+                       ::testing::Values(Format::kMxfp4, Format::kNvfp4,
+                                         Format::kInt4, Format::kMxfp4Ocp)),
+    [](const auto& param) {
+      return testing::test_name(
+          kernel_name(std::get<0>(param.param)) + "_" +
+          std::string(numerics::describe(std::get<1>(param.param)).name));
+    });
+
+// Many tiles: the persistent loop, both tile sizes and the raster.
+TEST(CudaFp4MatmulLarge, HopperManyTiles) {
+  WUSH_REQUIRE_GPU();
+  kernels::cuda::DeviceInfo info;
+  EXPECT_OK(kernels::cuda::device_info(&info));
+  if (info.architecture != 90) GTEST_SKIP() << "needs compute capability 9.0";
+  for (const Shape& s : {Shape{2700, 2000, 64}, Shape{600, 8200, 96}}) {
+    ASSERT_NO_FATAL_FAILURE(check_product(MatmulKernel::kHopper, Format::kMxfp4,
+                                          s, DataType::kBfloat16, true, 3));
+    ASSERT_NO_FATAL_FAILURE(check_product(MatmulKernel::kHopper, Format::kNvfp4,
+                                          s, DataType::kFloat32, false, 3));
+  }
+}
+
+// Rows that are not aligned to 16 bytes.
+TEST(CudaFp4MatmulOdd, Nvfp4OfOddGroups) {
+  WUSH_REQUIRE_GPU();
+  for (const Shape& s : {Shape{5, 40, 16}, {40, 24, 48}, {130, 70, 208}}) {
+    for (const MatmulKernel kernel : {MatmulKernel::kAuto, MatmulKernel::kSmall,
+                                      MatmulKernel::kPortable}) {
+      ASSERT_NO_FATAL_FAILURE(check_product(kernel, Format::kNvfp4, s,
+                                            DataType::kFloat32, false, 2));
+    }
+  }
+}
+
+// Scales at the ends of e8m0's range, and their products near 1.
+TEST(CudaFp4MatmulExtremes, ScalesFarApart) {
+  WUSH_REQUIRE_GPU();
+  const Shape s{20, 24, 64};
+  for (const MatmulKernel kernel :
+       {MatmulKernel::kSmall, MatmulKernel::kAuto}) {
+    Operand a = make_operand(Format::kMxfp4, s.tokens, s.cols, 0, 1);
+    Operand b = make_operand(Format::kMxfp4, s.features, s.cols, 0, 2);
+    for (auto& scale : a.scales) scale = 252;
+    for (auto& scale : b.scales) scale = 0;
+    a.values = testing::decode_by_specification(Format::kMxfp4, a.codes, a.scales);
+    b.values = testing::decode_by_specification(Format::kMxfp4, b.codes, b.scales);
+    DeviceBuffer<std::uint8_t> a_codes(a.codes), a_scales(a.scales),
+        b_codes(b.codes), b_scales(b.scales);
+    DeviceBuffer<float> y(20 * 24);
+    EXPECT_OK(kernels::cuda::fp4_matmul(
+        kernel, Format::kMxfp4, s.cols,
+        {a_codes.get(), a_scales.get(), s.tokens, 0},
+        {b_codes.get(), b_scales.get(), s.features, 0},
+        {DataType::kFloat32, y.get(), nullptr}, nullptr, 0, nullptr));
+    const auto got = y.host();
+    for (std::int64_t m = 0; m < s.tokens; ++m) {
+      for (std::int64_t n = 0; n < s.features; ++n) {
+        double sum = 0;
+        for (std::int64_t k = 0; k < s.cols; ++k) {
+          sum += a.values[static_cast<std::size_t>(m * s.cols + k)] *
+                 b.values[static_cast<std::size_t>(n * s.cols + k)];
+        }
+        // All terms are small integers times one power of two: exact but for
+        // the constant.
+        const double want = sum / 9;
+        ASSERT_NEAR(static_cast<double>(
+                        got[static_cast<std::size_t>(m * s.features + n)]),
+                    want, std::abs(want) * std::ldexp(1.0, -22));
+      }
+    }
+  }
+}
+
+TEST(CudaFp4MatmulRefusals, NameKernelAndShape) {
+  WUSH_REQUIRE_GPU();
+  const QuantizedMatrix none{nullptr, nullptr, 4, 0};
+  EXPECT_EQ(kernels::cuda::fp4_matmul(MatmulKernel::kAuto, Format::kMxfp4, 48,
+                                      none, none,
+                                      {DataType::kFloat32, nullptr, nullptr},
+                                      nullptr, 0, nullptr)
+                .message(),
+            "fp4_matmul [4, 4, 48]: columns must be one or more groups of 32");
+  EXPECT_EQ(kernels::cuda::fp4_matmul(MatmulKernel::kAuto, Format::kMxfp4, 64,
+                                      none, none,
+                                      {DataType::kFloat16, nullptr, nullptr},
+                                      nullptr, 0, nullptr)
+                .message(),
+            "fp4_matmul [4, 4, 64]: float16 output is not supported");
+  const QuantizedMatrix empty{nullptr, nullptr, 0, 0};
+  EXPECT_TRUE(kernels::cuda::fp4_matmul(MatmulKernel::kAuto, Format::kMxfp4, 64,
+                                        empty, none,
+                                        {DataType::kFloat32, nullptr, nullptr},
+                                        nullptr, 0, nullptr)
+                  .ok());
+}
+
+}  // namespace
+}  // namespace wush
