@@ -1,0 +1,231 @@
+#include <algorithm>
+#include <type_traits>
+
+#include "kernels/cuda/block_transform.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/quantizer.cuh"
+// (after launch.h, whose helpers it uses)
+#include "kernels/cuda/block_transform.cuh"
+
+namespace wush::kernels::cuda {
+namespace {
+
+template <Family F, bool kAbsMaxOnly>
+struct QuantizeEpilogue {
+  static constexpr int kGroup = group_of(F);
+  static constexpr int kLanes = kGroup / 8;
+  static constexpr int kScaleBytes = F == Family::kStep ? 2 : 1;
+  struct Shared {
+    E4m3Entry table[F == Family::kE4m3 ? kE4m3TableSize : 1];
+  };
+  QuantizerConstants constants;
+  QuantizedOutput out;
+
+  __device__ void prepare(Shared& shared) const {
+    if constexpr (F == Family::kE4m3) {
+      fill_e4m3_table(constants, shared.table);
+      __syncthreads();
+    }
+  }
+
+  // Where a lane writes. Lanes t and t ^ 1 exchange words, so that each stores
+  // eight bytes of codes: even lanes of the first slab, odd lanes of the second.
+  // The scales of a row's 64 columns are 2 or 4 bytes; lane 0 stores those of
+  // row g, lane 1 those of row g + 8.
+  struct Lane {
+    std::uint8_t* codes;
+    std::uint8_t* scales;
+    std::int64_t column;
+    bool codes_inside;
+    bool whole;  // all 64 columns are there, and their scales are aligned
+
+    __device__ Lane(const QuantizeEpilogue& e, const TransformShape& shape,
+                    std::int64_t row, std::int64_t first_column)
+        : column(first_column) {
+      const int t = lane_t();
+      const std::int64_t c =
+          column + ((t & 1) != 0 ? 32 : 0) + 8 * (t & ~1);
+      codes = e.out.codes + (row * shape.cols + c) / 2;
+      codes_inside = c < shape.cols;
+      whole = shape.cols % 64 == 0;
+      const std::int64_t scale_row = row + (t == 1 ? 8 : 0);
+      scales = static_cast<std::uint8_t*>(e.out.scales) +
+               (scale_row * shape.cols + column) / kGroup * kScaleBytes;
+    }
+    __device__ void advance(const QuantizeEpilogue&,
+                            const TransformShape& shape, std::int64_t rows) {
+      codes += rows * shape.cols / 2;
+      scales += rows * shape.cols / kGroup * kScaleBytes;
+    }
+
+    __device__ void store(const QuantizeEpilogue& e, Shared& shared,
+                          const TransformShape& shape, std::int64_t row,
+                          const float (&sums)[2][4][4]) const {
+      const OctetQuantizer<F> quantizer{e.constants, shared.table};
+      unsigned words[2][2], scale[2][2];  // [half][slab]
+      bool valid[2][2];
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+#pragma unroll
+        for (int slab = 0; slab < 2; ++slab) {
+          float v[8];
+          slab_octet(sums[slab], half, v);
+          words[half][slab] = quantizer.template quantize<kAbsMaxOnly>(
+              v, &scale[half][slab], &valid[half][slab]);
+        }
+        store_codes(shape, row, half, words[half]);
+      }
+      if (whole) {
+        store_whole_scales(shape, row, scale);
+      } else {
+        store_single_scales(e, shape, row, scale);
+      }
+      if (!(valid[0][0] && valid[0][1] && valid[1][0] && valid[1][1]) &&
+          e.out.first_bad != nullptr) {
+        report(e, shape, row, valid);
+      }
+    }
+
+    __device__ void store_codes(const TransformShape& shape, std::int64_t row,
+                                int half, const unsigned (&words)[2]) const {
+      const bool odd = (lane_t() & 1) != 0;
+      const unsigned other =
+          __shfl_xor_sync(kFullWarp, odd ? words[0] : words[1], 1);
+      if (codes_inside && row + 8 * half < shape.rows) {
+        *reinterpret_cast<uint2*>(codes + half * 4 * shape.cols) =
+            odd ? make_uint2(other, words[1]) : make_uint2(words[0], other);
+      }
+    }
+
+    __device__ void store_whole_scales(const TransformShape& shape,
+                                       std::int64_t row,
+                                       const unsigned (&scale)[2][2]) const {
+      const int t = lane_t();
+      const int half = t & 1;
+      unsigned packed = half != 0 ? scale[1][0] : scale[0][0];
+      const unsigned second = half != 0 ? scale[1][1] : scale[0][1];
+      packed |= second << (F == Family::kPowerOfTwo ? 8 : 16);
+      if constexpr (F == Family::kE4m3) {
+        // Lanes 2 and 3 hold the second groups of the slabs.
+        packed |= __shfl_xor_sync(kFullWarp, packed, 2) << 8;
+      }
+      if (t >= 2 || row + 8 * half >= shape.rows) return;
+      if constexpr (F == Family::kPowerOfTwo) {
+        *reinterpret_cast<std::uint16_t*>(scales) =
+            static_cast<std::uint16_t>(packed);
+      } else {
+        *reinterpret_cast<unsigned*>(scales) = packed;
+      }
+    }
+
+    __device__ void store_single_scales(const QuantizeEpilogue& e,
+                                        const TransformShape& shape,
+                                        std::int64_t row,
+                                        const unsigned (&scale)[2][2]) const {
+      const int t = lane_t();
+      if (t % kLanes != 0) return;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int half = i / 2, slab = i % 2;
+        const std::int64_t c = column + 32 * slab + 8 * t;
+        if (c >= shape.cols || row + 8 * half >= shape.rows) continue;
+        const std::int64_t index =
+            ((row + 8 * half) * shape.cols + c) / kGroup;
+        if constexpr (F == Family::kStep) {
+          static_cast<std::uint16_t*>(e.out.scales)[index] =
+              static_cast<std::uint16_t>(scale[half][slab]);
+        } else {
+          static_cast<std::uint8_t*>(e.out.scales)[index] =
+              static_cast<std::uint8_t>(scale[half][slab]);
+        }
+      }
+    }
+
+    __device__ void report(const QuantizeEpilogue& e,
+                           const TransformShape& shape, std::int64_t row,
+                           const bool (&valid)[2][2]) const {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int half = i / 2, slab = i % 2;
+        const std::int64_t c = column + 32 * slab + 8 * lane_t();
+        if (!valid[half][slab] && c < shape.cols &&
+            row + 8 * half < shape.rows) {
+          report_bad(e.out.first_bad, ((row + 8 * half) * shape.cols + c) /
+                                          kGroup * kGroup);
+        }
+      }
+    }
+  };
+};
+
+// Inputs wider than bfloat16 and the searching rules share one kernel each.
+template <Family F>
+cudaError_t launch_family(DataType type, bool absmax,
+                          const TransformCall& call,
+                          const QuantizerConstants& constants,
+                          const QuantizedOutput& out) {
+  const QuantizeEpilogue<F, false> any{constants, out};
+  switch (type) {
+    case DataType::kBfloat16:
+      if (absmax) {
+        return launch_transform<__nv_bfloat16>(
+            call, QuantizeEpilogue<F, true>{constants, out});
+      }
+      return launch_transform<__nv_bfloat16>(call, any);
+    case DataType::kFloat16:
+      return launch_transform<__half>(call, any);
+    case DataType::kFloat32:
+      break;
+  }
+  return launch_transform<float>(call, any);
+}
+
+}  // namespace
+
+Status block_transform_quantize(const BlockTransform& transform, Format format,
+                                ScaleRule rule, float unit, DataType type,
+                                const void* x, std::int64_t rows,
+                                std::int64_t cols, const QuantizedOutput& out,
+                                Stream stream) {
+  constexpr const char* kName = "block_transform_quantize";
+  if (Status s = check_transform(kName, transform, rows, cols); !s.ok()) {
+    return s;
+  }
+  const int group = numerics::describe(format).group;
+  if (transform.block % group != 0) {
+    return failure(kName, {rows, cols, transform.block},
+                   "the transform block must be a multiple of the group of " +
+                       std::to_string(group));
+  }
+  if (!numerics::is_valid_unit(format, unit)) {
+    return failure(kName, {rows, cols},
+                   "unit " + std::to_string(unit) + " is not valid for " +
+                       std::string(numerics::describe(format).name));
+  }
+  if (!aligned({transform.matrices, x, out.codes})) {
+    return failure(kName, {rows, cols}, "pointers must be 16-byte aligned");
+  }
+  if (rows * cols == 0) return {};
+  TransformCall call;
+  if (Status s = make_transform_call(transform, x, rows, cols, stream, &call);
+      !s.ok()) {
+    return s;
+  }
+  const QuantizerConstants constants = quantizer_constants(format, rule, unit);
+  const bool absmax = absmax_only(format, rule);
+  cudaError_t error = cudaSuccess;
+  switch (family_of(format)) {
+    case Family::kPowerOfTwo:
+      error = launch_family<Family::kPowerOfTwo>(type, absmax, call, constants, out);
+      break;
+    case Family::kE4m3:
+      error = launch_family<Family::kE4m3>(type, absmax, call, constants, out);
+      break;
+    case Family::kStep:
+      error = launch_family<Family::kStep>(type, absmax, call, constants, out);
+      break;
+  }
+  return check(error, kName, {rows, cols, transform.block});
+}
+
+}  // namespace wush::kernels::cuda

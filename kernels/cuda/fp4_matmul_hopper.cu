@@ -1,0 +1,438 @@
+// Many tokens on sm_90a: y^T = W x^T by warpgroup matrix instructions.
+//
+// A tile is 128 features by kTokens tokens. The weights are the operand in
+// registers: two warpgroups of 64 features each read packed words straight from
+// memory, one chunk ahead, and decode them into the registers of the next
+// instructions while the tensor cores work on the last ones. The tokens are the
+// operand in shared memory. A small kernel before decodes them once into a
+// workspace that already has the layout of the tiles, so that one thread fills a
+// stage of the ring with one bulk copy.
+#include <algorithm>
+
+#include "kernels/cuda/fp4_matmul_kernels.h"
+#include "kernels/cuda/fp4_operands.cuh"
+#include "kernels/cuda/hopper.cuh"
+#include "kernels/cuda/launch.h"
+
+namespace wush::kernels::cuda {
+namespace {
+
+constexpr int kTileFeatures = 128;
+constexpr int kConsumers = 2;         // warpgroups
+constexpr int kThreads = 128 * (kConsumers + 1);
+constexpr int kRasterTokens = 8;      // token tiles walked before the next features
+
+template <int kTokens>
+struct Tile {
+  static constexpr int kStageBytes = kTokens * 128;
+  static constexpr int kStages = kTokens == 256 ? 5 : 8;
+  static constexpr int kStagingBytes = kConsumers * kTokens * 128;
+  static constexpr int kBarrierBytes = 2 * kStages * 8;
+  static constexpr int kSharedBytes =
+      kStages * kStageBytes + kStagingBytes + kBarrierBytes + 1024;
+};
+
+// Decodes token rows into the workspace: [token tile][stage][token][64 columns],
+// each row of 128 bytes swizzled as tile_descriptor says, columns in the order
+// in which LaneWords meets them. One thread takes one word of each of the four
+// lanes' shares of a chunk; tokens and columns outside are zeros.
+template <Family F>
+__global__ __launch_bounds__(256) void expand_tokens_kernel(
+    OperandRows<F> x, int tile_tokens, std::int64_t padded_tokens,
+    std::int64_t chunks, uint4* __restrict__ workspace) {
+  const std::int64_t index = blockIdx.x * std::int64_t{256} + threadIdx.x;
+  const int word = static_cast<int>(index & 3);
+  const std::int64_t chunk = (index >> 2) % chunks;
+  const std::int64_t token = (index >> 2) / chunks;
+  if (token >= padded_tokens) return;
+  unsigned out[4][4];
+#pragma unroll
+  for (int t = 0; t < 4; ++t) {
+    const std::int64_t column = chunk * kChunkColumns + 32 * t + 8 * word;
+    const bool inside = token < x.rows && column < x.cols;
+    unsigned packed = 0, multiplier = 0;
+    if (inside) {
+      packed = __ldg(reinterpret_cast<const unsigned*>(
+          x.codes + (token * x.cols + column) / 2));
+      multiplier = operand_multiplier<F>(x.scale(token, column));
+    }
+    expand_word<F>(packed, multiplier, out[t]);
+  }
+  const std::int64_t stage = 2 * chunk + (word >> 1);
+  const std::int64_t row =
+      ((token / tile_tokens) * (2 * chunks) + stage) * tile_tokens +
+      token % tile_tokens;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int piece = (4 * (word & 1) + i) ^ static_cast<int>(token & 7);
+    workspace[row * 8 + piece] =
+        make_uint4(out[0][i], out[1][i], out[2][i], out[3][i]);
+  }
+}
+
+struct HopperOutput {
+  std::int64_t tokens;
+  std::int64_t features;
+  float constant;
+  const float* bias;
+  __nv_bfloat16* narrow;  // one of the two is null
+  float* wide;
+};
+
+struct TileGrid {
+  std::int64_t token_tiles;
+  std::int64_t feature_tiles;
+
+  __device__ std::int64_t count() const { return token_tiles * feature_tiles; }
+  // kRasterTokens token tiles for every feature tile, so that the tiles that run
+  // at once share both operands in the L2 cache.
+  __device__ void locate(std::int64_t index, std::int64_t* token_tile,
+                         std::int64_t* feature_tile) const {
+    const std::int64_t band_tiles = kRasterTokens * feature_tiles;
+    const std::int64_t band = index / band_tiles;
+    const std::int64_t height = min(static_cast<std::int64_t>(kRasterTokens),
+                                    token_tiles - band * kRasterTokens);
+    const std::int64_t rest = index - band * band_tiles;
+    *token_tile = band * kRasterTokens + rest % height;
+    *feature_tile = rest / height;
+  }
+};
+
+// Position in the ring and the parity of its barriers.
+template <int kStages>
+struct RingState {
+  int stage = 0;
+  unsigned parity = 0;
+  __device__ void advance() {
+    if (++stage == kStages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+// A lane's two rows of a chunk of weights.
+template <Family F>
+struct WeightChunk {
+  LaneWords<F> upper, lower;
+
+  __device__ void load(const OperandRows<F>& w, std::int64_t row,
+                       std::int64_t column) {
+    upper.load(w, row, column);
+    lower.load(w, row + 8, column);
+  }
+
+  // Operands of the four instructions of half a chunk.
+  __device__ void expand(int half, unsigned (&a)[4][4]) const {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int word = 2 * half + i;
+      unsigned u[4], l[4];
+      expand_word<F>(upper.word(word), upper.multiplier(word), u);
+      expand_word<F>(lower.word(word), lower.multiplier(word), l);
+#pragma unroll
+      for (int s = 0; s < 2; ++s) {
+        a[2 * i + s][0] = u[2 * s];
+        a[2 * i + s][1] = l[2 * s];
+        a[2 * i + s][2] = u[2 * s + 1];
+        a[2 * i + s][3] = l[2 * s + 1];
+      }
+    }
+  }
+};
+
+template <int kTokens>
+__device__ inline void multiply_stage(float (&sums)[kTokens / 2],
+                                      const unsigned (&a)[4][4],
+                                      const void* tile, bool accumulate) {
+  const std::uint64_t b = tile_descriptor(tile, 1024, 16);
+  warpgroup_fence();
+#pragma unroll
+  for (int s = 0; s < 4; ++s) {
+    // 16 columns on are 32 bytes.
+    WarpgroupMultiply<kTokens>::run(sums, a[s], b + 2 * s,
+                                    accumulate || s != 0);
+  }
+  warpgroup_commit();
+}
+
+__device__ inline void warpgroup_sync(int warpgroup) {
+  asm volatile("bar.sync %0, 128;" ::"r"(warpgroup + 1) : "memory");
+}
+
+__device__ inline void store_transposed(void* to, const unsigned (&r)[4]) {
+  asm volatile(
+      "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::
+          "r"(shared_address(to)),
+      "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+      : "memory");
+}
+
+// Stores a warpgroup's 64 features by kTokens tokens as bfloat16: transposed
+// into shared memory [token][64 features], pieces of 16 bytes swizzled, and from
+// there in whole lines.
+template <int kTokens>
+__device__ inline void store_narrow(const float (&sums)[kTokens / 2],
+                                    unsigned char* staging,
+                                    const HopperOutput& out,
+                                    std::int64_t feature, std::int64_t token,
+                                    int warpgroup) {
+  const int thread = threadIdx.x & 127, warp = thread >> 5;
+  const int lane = thread & 31, g = lane >> 2;
+  const std::int64_t row = feature + 16 * warp + g;
+  const bool has_bias = out.bias != nullptr;
+  const float upper = has_bias && row < out.features ? out.bias[row] : 0.0f;
+  const float lower =
+      has_bias && row + 8 < out.features ? out.bias[row + 8] : 0.0f;
+  warpgroup_sync(warpgroup);  // the last tile has left the staging
+#pragma unroll
+  for (int j = 0; j < kTokens / 8; j += 2) {
+    unsigned r[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int base = 4 * (j + i / 2) + 2 * (i % 2);
+      const float bias = i % 2 == 0 ? upper : lower;
+      const __nv_bfloat162 pair =
+          __floats2bfloat162_rn(sums[base] * out.constant + bias,
+                                sums[base + 1] * out.constant + bias);
+      r[i] = *reinterpret_cast<const unsigned*>(&pair);
+    }
+    // Lanes 8 i .. 8 i + 7 give the rows of matrix i: tokens of tile j + i / 2,
+    // features 8 (i % 2) of the warp's 16.
+    const int to = 8 * (j + (lane >> 4)) + (lane & 7);
+    const int piece = 2 * warp + (lane >> 3 & 1);
+    store_transposed(staging + to * 128 + ((piece ^ (to & 7)) << 4), r);
+  }
+  warpgroup_sync(warpgroup);
+  const bool whole_pieces = out.features % 8 == 0;
+  for (int i = thread; i < kTokens * 8; i += 128) {
+    const int m = i >> 3, piece = i & 7;
+    const std::int64_t n = feature + 8 * piece;
+    if (token + m >= out.tokens || n >= out.features) continue;
+    const auto* from = reinterpret_cast<const uint4*>(
+        staging + m * 128 + ((piece ^ (m & 7)) << 4));
+    __nv_bfloat16* to = out.narrow + (token + m) * out.features + n;
+    if (whole_pieces) {
+      *reinterpret_cast<uint4*>(to) = *from;
+    } else {
+      const auto* values = reinterpret_cast<const __nv_bfloat16*>(from);
+      for (int k = 0; k < 8 && n + k < out.features; ++k) to[k] = values[k];
+    }
+  }
+}
+
+// As float32, straight from registers: eight lanes write 32 contiguous bytes.
+template <int kTokens>
+__device__ inline void store_wide(const float (&sums)[kTokens / 2],
+                                  const HopperOutput& out, std::int64_t feature,
+                                  std::int64_t token) {
+  const int lane = threadIdx.x & 31, warp = (threadIdx.x & 127) >> 5;
+  const int g = lane >> 2, t = lane & 3;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const std::int64_t n = feature + 16 * warp + g + 8 * half;
+    if (n >= out.features) continue;
+    const float bias = out.bias != nullptr ? out.bias[n] : 0.0f;
+#pragma unroll
+    for (int j = 0; j < kTokens / 8; ++j) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const std::int64_t m = token + 8 * j + 2 * t + i;
+        if (m < out.tokens) {
+          out.wide[m * out.features + n] =
+              sums[4 * j + 2 * half + i] * out.constant + bias;
+        }
+      }
+    }
+  }
+}
+
+template <int kTokens>
+struct Ring {
+  unsigned char* stages;
+  std::uint64_t* full;
+  std::uint64_t* empty;
+};
+
+template <int kTokens>
+__device__ inline void produce(const Ring<kTokens>& ring,
+                               const unsigned char* workspace,
+                               const TileGrid& grid, std::int64_t stages) {
+  RingState<Tile<kTokens>::kStages> state;
+  for (std::int64_t i = blockIdx.x; i < grid.count(); i += gridDim.x) {
+    std::int64_t token_tile, feature_tile;
+    grid.locate(i, &token_tile, &feature_tile);
+    const unsigned char* from =
+        workspace + token_tile * stages * Tile<kTokens>::kStageBytes;
+    for (std::int64_t s = 0; s < stages; ++s) {
+      barrier_wait(&ring.empty[state.stage], state.parity ^ 1);
+      barrier_expect(&ring.full[state.stage], Tile<kTokens>::kStageBytes);
+      copy_bulk(ring.stages + state.stage * Tile<kTokens>::kStageBytes,
+                from + s * Tile<kTokens>::kStageBytes,
+                Tile<kTokens>::kStageBytes, &ring.full[state.stage]);
+      state.advance();
+    }
+  }
+}
+
+// One tile's sums. On return all instructions are done and all stages released.
+template <Family F, int kTokens>
+__device__ inline void multiply_tile(
+    float (&sums)[kTokens / 2], const Ring<kTokens>& ring,
+    RingState<Tile<kTokens>::kStages>& state, const OperandRows<F>& weights,
+    std::int64_t row, std::int64_t chunks) {
+  const int t = threadIdx.x & 3;
+  const bool leader = (threadIdx.x & 31) == 0;
+  const auto stage = [&] {
+    return ring.stages + state.stage * Tile<kTokens>::kStageBytes;
+  };
+  WeightChunk<F> current, next;
+  current.load(weights, row, 32 * t);
+  unsigned even[4][4], odd[4][4];
+  current.expand(0, even);
+  int last = -1;  // stage to release
+  for (std::int64_t c = 0; c < chunks; ++c) {
+    next.load(weights, row, (c + 1) * kChunkColumns + 32 * t);
+    barrier_wait(&ring.full[state.stage], state.parity);
+    multiply_stage<kTokens>(sums, even, stage(), c != 0);
+    warpgroup_wait<1>();
+    if (leader && last >= 0) barrier_arrive(&ring.empty[last]);
+    last = state.stage;
+    state.advance();
+    current.expand(1, odd);
+    barrier_wait(&ring.full[state.stage], state.parity);
+    multiply_stage<kTokens>(sums, odd, stage(), true);
+    warpgroup_wait<1>();
+    if (leader) barrier_arrive(&ring.empty[last]);
+    last = state.stage;
+    state.advance();
+    current = next;
+    current.expand(0, even);
+  }
+  warpgroup_wait<0>();
+  if (leader) barrier_arrive(&ring.empty[last]);
+}
+
+template <Family F, int kTokens>
+__global__ __launch_bounds__(kThreads, 1) void hopper_matmul_kernel(
+    OperandRows<F> weights, const unsigned char* __restrict__ workspace,
+    std::int64_t chunks, TileGrid grid, HopperOutput out) {
+  using T = Tile<kTokens>;
+  extern __shared__ unsigned char raw[];
+  unsigned char* base = raw + (-shared_address(raw) & 1023u);
+  unsigned char* staging = base + T::kStages * T::kStageBytes;
+  auto* barriers =
+      reinterpret_cast<std::uint64_t*>(staging + T::kStagingBytes);
+  const Ring<kTokens> ring{base, barriers, barriers + T::kStages};
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < T::kStages; ++i) {
+      barrier_init(&ring.full[i], 1);
+      barrier_init(&ring.empty[i], kConsumers * 4);  // one lane of each warp
+    }
+    fence_barrier_init();
+  }
+  __syncthreads();
+  const int warpgroup = threadIdx.x / 128;
+  if (warpgroup == kConsumers) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    if (threadIdx.x == kConsumers * 128) {
+      produce<kTokens>(ring, workspace, grid, 2 * chunks);
+    }
+  } else {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    const int warp = (threadIdx.x & 127) >> 5, g = (threadIdx.x & 31) >> 2;
+    RingState<T::kStages> state;
+    for (std::int64_t i = blockIdx.x; i < grid.count(); i += gridDim.x) {
+      std::int64_t token_tile, feature_tile;
+      grid.locate(i, &token_tile, &feature_tile);
+      const std::int64_t feature =
+          feature_tile * kTileFeatures + 64 * warpgroup;
+      float sums[kTokens / 2];
+      multiply_tile<F, kTokens>(sums, ring, state, weights,
+                                feature + 16 * warp + g, chunks);
+      if (out.wide != nullptr) {
+        store_wide<kTokens>(sums, out, feature, token_tile * kTokens);
+      } else {
+        store_narrow<kTokens>(sums, staging + warpgroup * kTokens * 128, out,
+                              feature, token_tile * kTokens, warpgroup);
+      }
+    }
+  }
+}
+
+template <Family F, int kTokens>
+cudaError_t launch(const MatmulProblem& p) {
+  using T = Tile<kTokens>;
+  const std::int64_t chunks = ceil_div(p.cols, kChunkColumns);
+  const TileGrid grid{ceil_div(p.tokens, kTokens),
+                      ceil_div(p.features, kTileFeatures)};
+  const std::int64_t padded = grid.token_tiles * kTokens;
+  expand_tokens_kernel<F>
+      <<<static_cast<unsigned>(ceil_div(padded * chunks * 4, 256)), 256, 0,
+         p.stream>>>({p.x.codes, p.x.scales, p.tokens, p.cols}, kTokens, padded,
+                     chunks, static_cast<uint4*>(p.workspace));
+  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) {
+    return error;
+  }
+  auto* kernel = hopper_matmul_kernel<F, kTokens>;
+  if (const cudaError_t error = cudaFuncSetAttribute(
+          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, T::kSharedBytes);
+      error != cudaSuccess) {
+    return error;
+  }
+  const bool wide = p.out.type == DataType::kFloat32;
+  const HopperOutput out{
+      p.tokens,
+      p.features,
+      p.constant * kOperandScale<F> * kOperandScale<F>,
+      p.out.bias,
+      wide ? nullptr : static_cast<__nv_bfloat16*>(p.out.y),
+      wide ? static_cast<float*>(p.out.y) : nullptr};
+  const auto blocks = static_cast<unsigned>(std::min<std::int64_t>(
+      grid.token_tiles * grid.feature_tiles, p.multiprocessors));
+  kernel<<<blocks, kThreads, T::kSharedBytes, p.stream>>>(
+      {p.w.codes, p.w.scales, p.features, p.cols},
+      static_cast<const unsigned char*>(p.workspace), chunks, grid, out);
+  return cudaGetLastError();
+}
+
+template <Family F>
+cudaError_t launch_family(const MatmulProblem& p) {
+  return hopper_tile_tokens(p.tokens, p.features, p.multiprocessors) == 256
+             ? launch<F, 256>(p)
+             : launch<F, 128>(p);
+}
+
+}  // namespace
+
+int hopper_tile_tokens(std::int64_t tokens, std::int64_t features,
+                       int multiprocessors) {
+  // Waves of tiles times the cost of one; half-size tiles are less efficient.
+  const auto cost = [&](int tile) {
+    const std::int64_t tiles =
+        ceil_div(tokens, tile) * ceil_div(features, kTileFeatures);
+    return static_cast<double>(ceil_div(tiles, multiprocessors)) * tile *
+           (tile == 128 ? 1.15 : 1.0);
+  };
+  return cost(256) <= cost(128) ? 256 : 128;
+}
+
+std::int64_t hopper_workspace(std::int64_t tokens, std::int64_t cols,
+                              int tile_tokens) {
+  return ceil_div(tokens, tile_tokens) * tile_tokens *
+         ceil_div(cols, kChunkColumns) * kChunkColumns * 2;
+}
+
+cudaError_t launch_hopper_matmul(const MatmulProblem& problem) {
+  switch (family_of(problem.format)) {
+    case Family::kPowerOfTwo:
+      return launch_family<Family::kPowerOfTwo>(problem);
+    case Family::kE4m3:
+      return launch_family<Family::kE4m3>(problem);
+    case Family::kStep:
+      break;
+  }
+  return launch_family<Family::kStep>(problem);
+}
+
+}  // namespace wush::kernels::cuda

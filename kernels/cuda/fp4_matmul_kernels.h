@@ -1,0 +1,41 @@
+// The kernels behind fp4_matmul; each launches or says why it cannot. Sizes are
+// not zero and pointers are aligned.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "kernels/cuda/fp4_matmul.h"
+
+namespace wush::kernels::cuda {
+
+struct MatmulProblem {
+  Format format;
+  std::int64_t tokens;    // rows of x
+  std::int64_t features;  // rows of w
+  std::int64_t cols;
+  QuantizedMatrix x;
+  QuantizedMatrix w;
+  float constant;  // unit_x * unit_w
+  MatmulOutput out;
+  void* workspace;
+  int multiprocessors;
+  cudaStream_t stream;
+};
+
+// At most this many tokens are multiplied at once by the small kernel; more
+// reread the weights.
+inline constexpr int kSmallTokens = 32;
+
+cudaError_t launch_small_matmul(const MatmulProblem& problem);
+cudaError_t launch_portable_matmul(const MatmulProblem& problem);
+
+// Tokens in a tile of the Hopper kernel for this problem: 128 or 256.
+int hopper_tile_tokens(std::int64_t tokens, std::int64_t features,
+                       int multiprocessors);
+std::int64_t hopper_workspace(std::int64_t tokens, std::int64_t cols,
+                              int tile_tokens);
+cudaError_t launch_hopper_matmul(const MatmulProblem& problem);
+
+}  // namespace wush::kernels::cuda

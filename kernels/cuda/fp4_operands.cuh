@@ -1,0 +1,155 @@
+// Packed words to bfloat16 operands of matrix instructions.
+//
+// In a chunk of 128 columns lane t of four takes columns 32t .. 32t + 31: one
+// group of mxfp4 or int4, two of nvfp4, four words of eight codes. The order of
+// columns within the sum is free, so a word's codes are paired as they fall: code
+// i with code i + 4, which lie at the same bits of the word's two halves.
+#pragma once
+
+#include <cuda_bf16.h>
+
+#include <cstdint>
+
+#include "kernels/cuda/quantizer.cuh"
+
+namespace wush::kernels::cuda {
+
+constexpr int kChunkColumns = 128;
+
+// Powers of two that decoded operands lack, made up for in the result's constant.
+template <Family F>
+constexpr float kOperandScale = F == Family::kE4m3 ? 0x1p16f : 1.0f;
+
+__device__ inline unsigned multiply_pairs(unsigned a, unsigned b) {
+  const __nv_bfloat162 product =
+      __hmul2(*reinterpret_cast<const __nv_bfloat162*>(&a),
+              *reinterpret_cast<const __nv_bfloat162*>(&b));
+  return *reinterpret_cast<const unsigned*>(&product);
+}
+
+__device__ inline unsigned subtract_pairs(unsigned a, unsigned b) {
+  const __nv_bfloat162 difference =
+      __hsub2(*reinterpret_cast<const __nv_bfloat162*>(&a),
+              *reinterpret_cast<const __nv_bfloat162*>(&b));
+  return *reinterpret_cast<const unsigned*>(&difference);
+}
+
+// Multiplier of a group's codes, twice in a word.
+template <Family F>
+__device__ inline unsigned operand_multiplier(unsigned scale) {
+  unsigned bits;
+  if constexpr (F == Family::kPowerOfTwo) {
+    bits = scale == 0 ? 0x0040u : scale << 7;  // 2^(scale - 127)
+  } else if constexpr (F == Family::kE4m3) {
+    // The bits of e4m3 at the top of a float's significand and exponent are the
+    // scale times 2^-120.
+    const float s = __uint_as_float((scale & 0x7fu) << 20) * 0x1p120f;
+    bits = __float_as_uint(s * 0x1p110f) >> 16;
+  } else {
+    bits = scale;
+  }
+  return bits | bits << 16;
+}
+
+// out[i] holds code i (low half) and code i + 4 of the word, decoded but for the
+// unit and kOperandScale.
+template <Family F>
+__device__ inline void expand_word(unsigned w, unsigned multiplier,
+                                   unsigned (&out)[4]) {
+  if constexpr (F == Family::kStep) {
+    // The nibble with its top bit flipped, at bits 3 .. 6 of a bfloat16 with
+    // exponent 4, is 16 + (c + 8).
+    constexpr unsigned kMask = 0x00780078u, kBits = 0x41c041c0u;
+    out[0] = (w << 3 & kMask) ^ kBits;
+    out[1] = (w >> 1 & kMask) ^ kBits;
+    out[2] = (w >> 5 & kMask) ^ kBits;
+    out[3] = (w >> 9 & kMask) ^ kBits;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      out[i] = multiply_pairs(subtract_pairs(out[i], 0x41bc41bcu), multiplier);
+    }
+  } else {
+    // Sign to the top, magnitude to the low exponent bits and the first
+    // significand bit: the value times 2^-126, subnormal for 0.5.
+    constexpr unsigned kSign = 0x80008000u, kMagnitude = 0x01c001c0u;
+    out[0] = (w << 12 & kSign) | (w << 6 & kMagnitude);
+    out[1] = (w << 8 & kSign) | (w << 2 & kMagnitude);
+    out[2] = (w << 4 & kSign) | (w >> 2 & kMagnitude);
+    out[3] = (w & kSign) | (w >> 6 & kMagnitude);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if constexpr (F == Family::kPowerOfTwo) {
+        out[i] = multiply_pairs(out[i], 0x7e807e80u);  // 2^126
+      }
+      out[i] = multiply_pairs(out[i], multiplier);
+    }
+  }
+}
+
+// The packed rows of one operand.
+template <Family F>
+struct OperandRows {
+  const std::uint8_t* codes;
+  const void* scales;
+  std::int64_t rows;
+  std::int64_t cols;
+
+  // Scale bits of the group that holds columns [column, column + 16).
+  __device__ unsigned scale(std::int64_t row, std::int64_t column) const {
+    const std::int64_t index = (row * cols + column) / group_of(F);
+    if constexpr (F == Family::kStep) {
+      return __ldg(static_cast<const std::uint16_t*>(scales) + index);
+    } else {
+      return __ldg(static_cast<const std::uint8_t*>(scales) + index);
+    }
+  }
+};
+
+// A lane's share of one row in a chunk: 32 columns.
+template <Family F>
+struct LaneWords {
+  static constexpr int kScales = F == Family::kE4m3 ? 2 : 1;
+  uint4 words;
+  unsigned scales[kScales];
+
+  // Zeros outside of the matrix. Rows of cols % 32 != 0 are not aligned to 16
+  // bytes and may end in half of a lane's share.
+  __device__ void load(const OperandRows<F>& m, std::int64_t row,
+                       std::int64_t column) {
+    words = make_uint4(0, 0, 0, 0);
+#pragma unroll
+    for (int i = 0; i < kScales; ++i) scales[i] = 0;
+    if (row >= m.rows || column >= m.cols) return;
+    const std::uint8_t* p = m.codes + (row * m.cols + column) / 2;
+    if (m.cols % 32 == 0) {
+      words = __ldg(reinterpret_cast<const uint4*>(p));
+      if constexpr (F == Family::kE4m3) {
+        const unsigned pair = __ldg(reinterpret_cast<const std::uint16_t*>(
+            static_cast<const std::uint8_t*>(m.scales) +
+            (row * m.cols + column) / 16));
+        scales[0] = pair & 0xffu;
+        scales[1] = pair >> 8;
+      } else {
+        scales[0] = m.scale(row, column);
+      }
+      return;
+    }
+    const uint2 low = __ldg(reinterpret_cast<const uint2*>(p));
+    words.x = low.x, words.y = low.y;
+    scales[0] = m.scale(row, column);
+    if (column + 16 < m.cols) {
+      const uint2 high = __ldg(reinterpret_cast<const uint2*>(p) + 1);
+      words.z = high.x, words.w = high.y;
+      scales[kScales - 1] = m.scale(row, column + 16);
+    }
+  }
+
+  __device__ unsigned word(int i) const {
+    return i == 0 ? words.x : i == 1 ? words.y : i == 2 ? words.z : words.w;
+  }
+  __device__ unsigned multiplier(int i) const {
+    return operand_multiplier<F>(scales[kScales == 2 ? i / 2 : 0]);
+  }
+};
+
+}  // namespace wush::kernels::cuda

@@ -1,0 +1,326 @@
+#include "kernels/cuda/quantize.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/octet.cuh"
+#include "kernels/cuda/quantizer.cuh"
+
+namespace wush::kernels::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+// Octets that a lane has in flight: enough bytes to cover the memory's latency.
+constexpr int kUnroll = 4;
+constexpr int kWarpOctets = 32 * kUnroll;
+
+struct HadamardBlock {
+  int size;     // 0: none
+  float scale;  // 1 / sqrt(size)
+};
+
+// The butterfly over columns 1, 2, 4 apart in the lane's registers, and 8 .. 64
+// apart between lanes.
+__device__ void butterfly(float (&v)[8], HadamardBlock block) {
+#pragma unroll
+  for (int apart = 1; apart < 8; apart *= 2) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      if ((i & apart) == 0) {
+        const float a = v[i], b = v[i + apart];
+        v[i] = a + b;
+        v[i + apart] = a - b;
+      }
+    }
+  }
+  for (int lanes = 1; lanes * 8 < block.size; lanes *= 2) {
+    const float sign = (threadIdx.x & lanes) != 0 ? -1.0f : 1.0f;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      v[i] = sign * v[i] + exchange(v[i], lanes);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < 8; ++i) v[i] *= block.scale;
+}
+
+template <Family F>
+__device__ void store_scale(void* scales, std::int64_t index, unsigned scale) {
+  if constexpr (F == Family::kStep) {
+    static_cast<std::uint16_t*>(scales)[index] =
+        static_cast<std::uint16_t>(scale);
+  } else {
+    static_cast<std::uint8_t*>(scales)[index] =
+        static_cast<std::uint8_t>(scale);
+  }
+}
+
+// Reports the first value of the octet that is not finite, or the group's first
+// column if the whole group is. All lanes of a group call this together.
+template <int kLanes, class In>
+__device__ void report_octet(const Octet<In>& octet, std::int64_t index,
+                             std::uint64_t* first_bad) {
+  float v[8];
+  octet.widen(v);
+  std::int64_t bad = -1;
+#pragma unroll
+  for (int i = 7; i >= 0; --i) {
+    if (!(fabsf(v[i]) <= 3.402823466e38f)) bad = index * 8 + i;
+  }
+  const unsigned first_lane = threadIdx.x & 31u & ~(kLanes - 1u);
+  const unsigned lanes = ((1u << kLanes) - 1u) << first_lane;
+  if (!__any_sync(lanes, bad >= 0)) bad = index / kLanes * kLanes * 8;
+  if (bad >= 0) report_bad(first_bad, bad);
+}
+
+// A warp takes 32 * kUnroll consecutive octets of the dense tensor at a time, so
+// that loads, codes and scales are all contiguous.
+template <Family F, class In, bool kAbsMaxOnly, bool kHadamard>
+__global__ __launch_bounds__(kThreads) void quantize_kernel(
+    const In* __restrict__ x, std::int64_t octets, QuantizerConstants constants,
+    HadamardBlock block, QuantizedOutput out) {
+  __shared__ E4m3Entry table[F == Family::kE4m3 ? kE4m3TableSize : 1];
+  if constexpr (F == Family::kE4m3) {
+    fill_e4m3_table(constants, table);
+    __syncthreads();
+  }
+  const OctetQuantizer<F> quantizer{constants, table};
+  constexpr int kLanes = group_of(F) / 8;
+  const int lane = threadIdx.x & 31;
+  const std::int64_t warp = (blockIdx.x * std::int64_t{kThreads} + threadIdx.x) >> 5;
+  const std::int64_t warps = gridDim.x * std::int64_t{kThreads} >> 5;
+  for (std::int64_t first = warp * kWarpOctets; first < octets;
+       first += warps * kWarpOctets) {
+    Octet<In> loaded[kUnroll];
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u) {
+      const std::int64_t octet = first + u * 32 + lane;
+      loaded[u] = octet < octets ? load_octet(x + octet * 8) : Octet<In>{};
+    }
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u) {
+      const std::int64_t octet = first + u * 32 + lane;
+      float v[8];
+      loaded[u].widen(v);
+      if constexpr (kHadamard) butterfly(v, block);
+      unsigned scale;
+      bool valid;
+      const unsigned word =
+          quantizer.template quantize<kAbsMaxOnly>(v, &scale, &valid);
+      const bool inside = octet < octets;
+      if (inside) reinterpret_cast<unsigned*>(out.codes)[octet] = word;
+      if (inside && lane % kLanes == 0) {
+        store_scale<F>(out.scales, octet / kLanes, scale);
+      }
+      if (!valid && inside && out.first_bad != nullptr) {
+        report_octet<kLanes>(loaded[u], octet, out.first_bad);
+      }
+    }
+  }
+}
+
+struct QuantizeCall {
+  QuantizerConstants constants;
+  bool absmax_only;
+  HadamardBlock block;
+  const void* x;
+  std::int64_t octets;
+  QuantizedOutput out;
+  int multiprocessors;
+  cudaStream_t stream;
+};
+
+template <Family F, class In, bool kAbsMaxOnly, bool kHadamard>
+void launch(const QuantizeCall& call) {
+  const std::int64_t wanted =
+      ceil_div(call.octets, kThreads / 32 * kWarpOctets);
+  const int blocks =
+      static_cast<int>(std::min<std::int64_t>(wanted, call.multiprocessors * 32));
+  quantize_kernel<F, In, kAbsMaxOnly, kHadamard>
+      <<<blocks, kThreads, 0, call.stream>>>(
+          static_cast<const In*>(call.x), call.octets, call.constants,
+          call.block, call.out);
+}
+
+template <Family F, class In>
+void launch_variant(const QuantizeCall& call) {
+  const bool absmax = call.absmax_only;
+  if (call.block.size != 0) {
+    absmax ? launch<F, In, true, true>(call) : launch<F, In, false, true>(call);
+  } else {
+    absmax ? launch<F, In, true, false>(call)
+           : launch<F, In, false, false>(call);
+  }
+}
+
+template <Family F>
+void launch_type(DataType type, const QuantizeCall& call) {
+  switch (type) {
+    case DataType::kBfloat16:
+      return launch_variant<F, __nv_bfloat16>(call);
+    case DataType::kFloat16:
+      return launch_variant<F, __half>(call);
+    case DataType::kFloat32:
+      return launch_variant<F, float>(call);
+  }
+}
+
+template <Family F, class Out>
+__global__ __launch_bounds__(kThreads) void dequantize_kernel(
+    const unsigned* __restrict__ codes, const void* __restrict__ scales,
+    float unit, std::int64_t octets, Out* __restrict__ out) {
+  constexpr int kLanes = group_of(F) / 8;
+  for (std::int64_t octet = blockIdx.x * std::int64_t{kThreads} + threadIdx.x;
+       octet < octets; octet += gridDim.x * std::int64_t{kThreads}) {
+    const std::int64_t group = octet / kLanes;
+    float multiplier;
+    if constexpr (F == Family::kStep) {
+      const unsigned bits = static_cast<const std::uint16_t*>(scales)[group];
+      multiplier = __uint_as_float(bits << 16) * unit;
+    } else {
+      const std::uint8_t byte = static_cast<const std::uint8_t*>(scales)[group];
+      if constexpr (F == Family::kE4m3) {
+        multiplier = numerics::e4m3_decode<float>(byte) * unit;
+      } else {
+        multiplier =
+            __uint_as_float(byte == 0 ? 0x00400000u : byte << 23) * unit;
+      }
+    }
+    const unsigned word = codes[octet];
+    float v[8];
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      const unsigned code = word >> (4 * i) & 15u;
+      if constexpr (F == Family::kStep) {
+        v[i] = (static_cast<float>(static_cast<int>(code ^ 8u)) - 7.5f) *
+               multiplier;
+      } else {
+        // The magnitude's bits are those of a float with one significand bit.
+        const float magnitude = __uint_as_float((code & 7u) << 22) * 0x1p126f;
+        v[i] = __uint_as_float(__float_as_uint(magnitude) | code >> 3 << 31) *
+               multiplier;
+      }
+    }
+    store_octet(out + octet * 8, v);
+  }
+}
+
+template <class Out>
+void launch_dequantize(Family family, const QuantizedMatrix& x,
+                       std::int64_t octets, float unit, void* out,
+                       cudaStream_t stream) {
+  const int blocks = static_cast<int>(
+      std::min<std::int64_t>(ceil_div(octets, kThreads), 1 << 16));
+  const auto* codes = reinterpret_cast<const unsigned*>(x.codes);
+  auto* y = static_cast<Out*>(out);
+  switch (family) {
+    case Family::kPowerOfTwo:
+      return dequantize_kernel<Family::kPowerOfTwo><<<blocks, kThreads, 0, stream>>>(
+          codes, x.scales, unit, octets, y);
+    case Family::kE4m3:
+      return dequantize_kernel<Family::kE4m3><<<blocks, kThreads, 0, stream>>>(
+          codes, x.scales, unit, octets, y);
+    case Family::kStep:
+      return dequantize_kernel<Family::kStep><<<blocks, kThreads, 0, stream>>>(
+          codes, x.scales, unit, octets, y);
+  }
+}
+
+Status check_format(const char* kernel, Format format, float unit,
+                    std::int64_t rows, std::int64_t cols) {
+  const int group = numerics::describe(format).group;
+  if (rows < 0 || cols < 0) {
+    return failure(kernel, {rows, cols}, "a size is negative");
+  }
+  if (cols % group != 0) {
+    return failure(kernel, {rows, cols},
+                   "columns must be a multiple of the group of " +
+                       std::to_string(group));
+  }
+  if (!numerics::is_valid_unit(format, unit)) {
+    return failure(kernel, {rows, cols},
+                   "unit " + std::to_string(unit) + " is not valid for " +
+                       std::string(numerics::describe(format).name));
+  }
+  return {};
+}
+
+}  // namespace
+
+Status quantize(Format format, ScaleRule rule, float unit, DataType type,
+                const void* x, std::int64_t rows, std::int64_t cols,
+                int hadamard, const QuantizedOutput& out, Stream stream) {
+  constexpr const char* kName = "quantize";
+  if (Status s = check_format(kName, format, unit, rows, cols); !s.ok()) {
+    return s;
+  }
+  if (hadamard != 0 && hadamard != 16 && hadamard != 32 && hadamard != 64 &&
+      hadamard != 128) {
+    return failure(kName, {rows, cols, hadamard},
+                   "the hadamard block must be 0, 16, 32, 64 or 128");
+  }
+  if (hadamard != 0 && cols % hadamard != 0) {
+    return failure(kName, {rows, cols, hadamard},
+                   "columns must be a multiple of the hadamard block");
+  }
+  if (!aligned({x, out.codes})) {
+    return failure(kName, {rows, cols}, "pointers must be 16-byte aligned");
+  }
+  if (rows * cols == 0) return {};
+  DeviceInfo info;
+  if (Status s = device_info(&info); !s.ok()) return s;
+  const float scale = hadamard == 0 ? 1.0f
+                                    : static_cast<float>(
+                                          1 / std::sqrt(static_cast<double>(hadamard)));
+  const QuantizeCall call{quantizer_constants(format, rule, unit),
+                          absmax_only(format, rule),
+                          {hadamard, scale},
+                          x,
+                          rows * cols / 8,
+                          out,
+                          info.multiprocessors,
+                          stream};
+  switch (family_of(format)) {
+    case Family::kPowerOfTwo:
+      launch_type<Family::kPowerOfTwo>(type, call);
+      break;
+    case Family::kE4m3:
+      launch_type<Family::kE4m3>(type, call);
+      break;
+    case Family::kStep:
+      launch_type<Family::kStep>(type, call);
+      break;
+  }
+  return check(cudaGetLastError(), kName, {rows, cols});
+}
+
+Status dequantize(Format format, const QuantizedMatrix& x, std::int64_t cols,
+                  DataType type, void* out, Stream stream) {
+  constexpr const char* kName = "dequantize";
+  if (Status s = check_format(kName, format, x.unit, x.rows, cols); !s.ok()) {
+    return s;
+  }
+  if (!aligned({x.codes, out})) {
+    return failure(kName, {x.rows, cols}, "pointers must be 16-byte aligned");
+  }
+  if (x.rows * cols == 0) return {};
+  const float unit =
+      quantizer_constants(format, ScaleRule::kAbsMax, x.unit).unit;
+  const std::int64_t octets = x.rows * cols / 8;
+  switch (type) {
+    case DataType::kBfloat16:
+      launch_dequantize<__nv_bfloat16>(family_of(format), x, octets, unit, out,
+                                       stream);
+      break;
+    case DataType::kFloat16:
+      launch_dequantize<__half>(family_of(format), x, octets, unit, out, stream);
+      break;
+    case DataType::kFloat32:
+      launch_dequantize<float>(family_of(format), x, octets, unit, out, stream);
+      break;
+  }
+  return check(cudaGetLastError(), kName, {x.rows, cols});
+}
+
+}  // namespace wush::kernels::cuda

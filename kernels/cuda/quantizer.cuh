@@ -1,0 +1,412 @@
+// The group quantizer for a warp: every lane holds eight consecutive values of a
+// row, and the two or four lanes of a group find its scale together. Gives the
+// bits of numerics::GroupQuantizer<F, float>; files that include this are
+// compiled with -fmad=false.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/types.h"
+#include "kernels/numerics/group_quantizer.h"
+
+namespace wush::kernels::cuda {
+
+// Formats that share code; what differs within a family is in
+// QuantizerConstants.
+enum class Family : std::uint8_t {
+  kPowerOfTwo,  // mxfp4, mxfp4-ocp: e2m1 with e8m0
+  kE4m3,        // nvfp4: e2m1 with e4m3
+  kStep,        // int4: integers with a bfloat16 step
+};
+
+constexpr Family family_of(Format format) {
+  return format == Format::kNvfp4  ? Family::kE4m3
+         : format == Format::kInt4 ? Family::kStep
+                                   : Family::kPowerOfTwo;
+}
+
+constexpr int group_of(Family family) {
+  return family == Family::kE4m3 ? 16 : 32;
+}
+
+struct QuantizerConstants {
+  float unit;
+  float unit_inverse;
+  float absmax_factor;  // ideal scale over the group's statistic
+  float mse2_factor;
+  // e8m0: added to the bits of the ideal scale before its exponent is taken.
+  unsigned round_up;
+  int exponent_offset;  // mxfp4-ocp: 2, of the exponent of amax itself
+  ScaleRule rule;
+};
+
+inline QuantizerConstants quantizer_constants(Format format, ScaleRule rule,
+                                              float unit) {
+  return numerics::dispatch_format(format, [&]<Format F>() {
+    constexpr numerics::BlockFormat kFormat = numerics::describe(F);
+    constexpr bool kOcp = F == Format::kMxfp4Ocp;
+    const auto u = numerics::resolve_unit<F, float>(unit);
+    const float absmax =
+        kOcp ? 1.0f
+        : kFormat.scale == numerics::ScaleType::kBfloat16
+            ? static_cast<float>(1 / (kFormat.unit * kFormat.target))
+            : u.inverse / static_cast<float>(kFormat.target);
+    return QuantizerConstants{u.value,
+                              u.inverse,
+                              absmax,
+                              u.inverse / 4.0f,
+                              kOcp ? 0 : 0x00400000u,
+                              kOcp ? 2 : 0,
+                              rule};
+  });
+}
+
+// What a scale byte of e4m3 stands for; a block of threads fills one table of
+// kE4m3TableSize at its start.
+struct E4m3Entry {
+  float encode;
+  float decode;
+};
+inline constexpr int kE4m3TableSize = 128;
+
+__device__ inline void fill_e4m3_table(const QuantizerConstants& c,
+                                       E4m3Entry* table) {
+  for (int code = threadIdx.x; code < kE4m3TableSize; code += blockDim.x) {
+    const float s = numerics::e4m3_decode<float>(code);
+    table[code] = {code == 0 ? 0.0f : c.unit_inverse / s, s * c.unit};
+  }
+}
+
+constexpr unsigned kFullWarp = 0xffffffffu;
+
+__device__ inline float exchange(float x, int lane_mask) {
+  return __shfl_xor_sync(kFullWarp, x, lane_mask);
+}
+
+// max(a, |b|) of an a >= 0; NaN if either is.
+__device__ inline float max_or_nan(float a, float b) {
+  float result;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(fabsf(b)));
+  return result;
+}
+
+// GroupQuantizer::halving_sum of the values that the lanes of a group hold, the
+// lane's own eight being columns 8 t + i: sums of columns 16, 8, 4, 2, 1 apart.
+// Lanes share the work of the first levels by keeping half of the columns each.
+template <int kGroup>
+__device__ inline float group_sum(const float (&s)[8]) {
+  const bool odd_lane = (threadIdx.x & 1) != 0;
+  float k[4];
+  if constexpr (kGroup == 32) {
+    const bool upper = (threadIdx.x & 2) != 0;  // keeps the odd columns
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const float kept = upper ? s[2 * j + 1] : s[2 * j];
+      k[j] = kept + exchange(upper ? s[2 * j] : s[2 * j + 1], 2);
+    }
+    float k2[2];
+#pragma unroll
+    for (int q = 0; q < 2; ++q) {
+      const float kept = odd_lane ? k[2 * q + 1] : k[2 * q];
+      k2[q] = kept + exchange(odd_lane ? k[2 * q] : k[2 * q + 1], 1);
+    }
+    float sum = k2[0] + k2[1];
+    sum += exchange(sum, 1);
+    return sum + exchange(sum, 2);
+  } else {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const float kept = odd_lane ? s[2 * j + 1] : s[2 * j];
+      k[j] = kept + exchange(odd_lane ? s[2 * j] : s[2 * j + 1], 1);
+    }
+    const float sum = (k[0] + k[2]) + (k[1] + k[3]);
+    return sum + exchange(sum, 1);
+  }
+}
+
+// Rounding to e2m1 by adding 2^(22 + E), E the exponent of |v| but at least 0:
+// the sum's last bit then is worth one step of e2m1 there, so the adder rounds
+// to nearest even. The magnitude's index is the sum's low bits plus 2 E; the 2
+// added to the magic number is for `nibble`.
+struct RoundedE2m1 {
+  float magic;
+  float sum;
+
+  // Magnitude on the grid {0, .5, 1, 1.5, 2, 3, 4, 6}, exact.
+  __device__ float value() const { return sum - magic; }
+
+  // The code of v in the top four bits. The sum's bits are 149 + E from bit 23
+  // on and 2 + index - 2 E at the bottom; the sign of v joins at bit 31. Bits
+  // from 0, 22 and 28 on add up to 304 + index + 8 sign, and nothing below
+  // carries into the top.
+  __device__ unsigned nibble(float v) const {
+    const unsigned bits =
+        __float_as_uint(sum) | (__float_as_uint(v) & 0x80000000u);
+    return bits * 0x10000041u;
+  }
+};
+
+// kClamp is false where |v| <= 6 is known.
+template <bool kClamp>
+__device__ inline RoundedE2m1 round_e2m1(float v) {
+  constexpr unsigned kShift = (22u << 23) + 2;
+  float a = v;
+  if constexpr (kClamp) {
+    asm("min.f32 %0, %1, 0f40C00000;" : "=f"(a) : "f"(fabsf(v)));
+  }
+  const unsigned exponent = __float_as_uint(a) & 0x7f800000u;
+  const float magic =
+      __uint_as_float(max(exponent + kShift, 0x3f800000u + kShift));
+  return {magic, fabsf(a) + magic};
+}
+
+template <Family F>
+struct OctetQuantizer {
+  static constexpr int kGroup = group_of(F);
+  const QuantizerConstants& c;
+  const E4m3Entry* table;  // in shared memory, for kE4m3
+
+  __device__ static float decode_step(unsigned scale) {
+    return __uint_as_float(scale << 16);
+  }
+
+  // Takes a value to the element's range, after kTinyFirst where is_tiny; 0 for
+  // a scale that makes all codes zero.
+  __device__ float encode_multiplier(unsigned scale) const {
+    if constexpr (F == Family::kE4m3) {
+      return table[scale].encode;
+    } else if constexpr (F == Family::kStep) {
+      const float inverse = scale == 0 ? 0.0f : 1.0f / decode_step(scale);
+      return inverse <= 3.402823466e38f ? inverse : 0.0f;
+    } else {
+      // unit_inverse times 2^(127 - scale), by exponent: 3 and 1 keep it normal
+      // for every scale that occurs but 0.
+      if (scale == 0) return c.unit_inverse * 0x1p63f;
+      return __uint_as_float(__float_as_uint(c.unit_inverse) +
+                             ((127u - scale) << 23));
+    }
+  }
+  static constexpr float kTinyFirst = 0x1p64f;
+  __device__ static bool is_tiny(unsigned scale) {
+    return F == Family::kPowerOfTwo && scale == 0;
+  }
+
+  __device__ float decode_multiplier(unsigned scale) const {
+    if constexpr (F == Family::kE4m3) {
+      return table[scale].decode;
+    } else if constexpr (F == Family::kStep) {
+      return decode_step(scale);
+    } else {
+      return __uint_as_float(scale == 0 ? 0x00400000u : scale << 23) * c.unit;
+    }
+  }
+
+  // Scale bits of a statistic that is not zero.
+  __device__ unsigned scale_for(float statistic, float factor) const {
+    if constexpr (F == Family::kE4m3) {
+#if __CUDA_ARCH__ >= 890
+      unsigned short pair;
+      asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;"
+          : "=h"(pair)
+          : "f"(0.0f), "f"(statistic * factor));
+      return pair;
+#else
+      return numerics::e4m3_encode(statistic * factor);
+#endif
+    } else if constexpr (F == Family::kStep) {
+      return numerics::bfloat16_encode(statistic * factor);
+    } else {
+      // The bits of a subnormal ideal scale round up to byte 1 from
+      // 1.5 * 2^-127 on.
+      const unsigned bits = __float_as_uint(statistic * factor);
+      const int byte = static_cast<int>((bits + c.round_up) >> 23);
+      return bits < 0x00600000u
+                 ? 0u
+                 : min(max(byte - c.exponent_offset, 0), 254);
+    }
+  }
+
+  // Candidate `index`, or -1 where the scale type has no such value.
+  __device__ int candidate(int index, float statistic, unsigned base) const {
+    const bool mse2 = c.rule == ScaleRule::kMse2;
+    if constexpr (F == Family::kE4m3) {
+      if (mse2) return scale_for(statistic, c.mse2_factor);
+      const int code =
+          static_cast<int>(base) + (index < 5 ? index - 5 : index - 4);
+      return code > numerics::kE4m3MaxCode ? -1 : max(code, -1);
+    } else if constexpr (F == Family::kStep) {
+      const float factor = mse2         ? 0.85f
+                           : index == 0 ? 0.7f
+                           : index == 1 ? 0.8f
+                           : index == 2 ? 0.9f
+                           : index == 3 ? 1.1f
+                                        : 1.2f;
+      return numerics::bfloat16_encode(decode_step(base) * factor);
+    } else {
+      const int step = mse2 ? -1 : index < 2 ? index - 2 : 1;
+      const int byte = static_cast<int>(base) + step;
+      return byte > numerics::kE8m0MaxByte ? -1 : max(byte, -1);
+    }
+  }
+
+  __device__ int extra_candidates() const {
+    if (c.rule == ScaleRule::kAbsMax) return 0;
+    if (c.rule == ScaleRule::kMse2) return 1;
+    return F == Family::kE4m3 ? 10 : F == Family::kStep ? 5 : 3;
+  }
+
+  // floor(v) in [-8, 7], in the low bits of a float's significand.
+  static constexpr float kFloorMagic = 12582912.0f;  // 1.5 * 2^23
+  __device__ static float floor_int4(float v) {
+    return __fadd_rd(fminf(fmaxf(v, -8.0f), 7.0f), kFloorMagic);
+  }
+
+  __device__ float squared_error(const float (&x)[8], unsigned scale) const {
+    const float m = encode_multiplier(scale);
+    const float first = is_tiny(scale) ? kTinyFirst : 1.0f;
+    const float d = decode_multiplier(scale);
+    float squares[8];
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      float v = x[i];
+      if constexpr (F == Family::kPowerOfTwo) v *= first;
+      v *= m;
+      float error;
+      if constexpr (F == Family::kStep) {
+        // Codes of a group without a usable scale are 0, element 0.5.
+        const float code = m == 0 ? 0.0f : floor_int4(v) - kFloorMagic;
+        error = (code + 0.5f) * d - x[i];
+      } else {
+        error = round_e2m1<true>(v).value() * d - fabsf(x[i]);
+      }
+      squares[i] = error * error;
+    }
+    return group_sum<kGroup>(squares);
+  }
+
+  // Codes of eight values, the first in the low nibble.
+  template <bool kClamp>
+  __device__ static unsigned encode(const float (&x)[8], float m) {
+    unsigned word = 0;
+#pragma unroll
+    for (int i = 7; i >= 0; --i) {
+      const float v = x[i] * m;
+      if constexpr (F == Family::kStep) {
+        word = word << 4 | (__float_as_uint(floor_int4(v)) & 15u);
+      } else {
+        word = __funnelshift_l(round_e2m1<kClamp>(v).nibble(v), word, 4);
+      }
+    }
+    return word;
+  }
+
+  // Largest magnitude of the group, or its root mean square. NaN or infinity if
+  // a value is.
+  __device__ static float statistic(const float (&x)[8]) {
+    if constexpr (F == Family::kStep) {
+      float squares[8];
+#pragma unroll
+      for (int i = 0; i < 8; ++i) squares[i] = x[i] * x[i];
+      return sqrtf(group_sum<kGroup>(squares) * (1.0f / kGroup));
+    } else {
+      float largest = fabsf(x[0]);
+#pragma unroll
+      for (int i = 1; i < 8; ++i) largest = max_or_nan(largest, x[i]);
+      largest = max_or_nan(largest, exchange(largest, 1));
+      if constexpr (kGroup == 32) {
+        largest = max_or_nan(largest, exchange(largest, 2));
+      }
+      return largest;
+    }
+  }
+
+  // Codes for a scale that may be tiny or may make all codes zero.
+  __device__ unsigned encode_any(const float (&x)[8], unsigned scale,
+                                 bool zeros) const {
+    const float m = encode_multiplier(scale);
+    float larger[8];
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      larger[i] = is_tiny(scale) ? x[i] * kTinyFirst : x[i];
+    }
+    const unsigned word = encode<true>(larger, m);
+    return zeros || m == 0 ? 0 : word;
+  }
+
+  // The absmax rule for mxfp4 (not mxfp4-ocp), nvfp4 and int4: what `quantize`
+  // gives, with everything rare in one branch.
+  __device__ unsigned quantize_absmax(const float (&x)[8], unsigned* scale,
+                                      bool* valid) const {
+    const float s = statistic(x);
+    float m;
+    bool rare;
+    if constexpr (F == Family::kPowerOfTwo) {
+      const unsigned bits = __float_as_uint(s * c.absmax_factor) + 0x00400000u;
+      *scale = bits >> 23;
+      m = __uint_as_float(__float_as_uint(c.unit_inverse) +
+                          ((127u - *scale) << 23));
+      // Not 2 .. 253: a zero group, subnormal or extreme scales, not finite.
+      rare = *scale - 2u > 251u;
+      *valid = true;
+    } else {
+      *scale = scale_for(s, c.absmax_factor);
+      m = encode_multiplier(*scale);
+      rare = m == 0;
+      *valid = F == Family::kStep ? (*scale & 0x7f80u) != 0x7f80u
+                                  : s <= 3.402823466e38f;
+    }
+    if (rare) {
+      *scale = scale_for(s, c.absmax_factor);
+      if constexpr (F == Family::kPowerOfTwo) *valid = s <= 3.402823466e38f;
+      return encode_any(x, *scale, s == 0);
+    }
+    return encode<F != Family::kPowerOfTwo>(x, m);
+  }
+
+  // Quantizes the group that this lane's eight values belong to; all lanes of
+  // the warp take part. Returns the lane's codes; the group's scale bits in
+  // *scale; *valid is false, for every lane of the group, if the group cannot be
+  // quantized.
+  template <bool kAbsMaxOnly>
+  __device__ unsigned quantize(const float (&x)[8], unsigned* scale,
+                               bool* valid) const {
+    if constexpr (kAbsMaxOnly) {
+      return quantize_absmax(x, scale, valid);
+    } else {
+      const float s = statistic(x);
+      const unsigned base = scale_for(s, c.absmax_factor);  // 0 for a group of 0
+      if constexpr (F == Family::kStep) {
+        *valid = (base & 0x7f80u) != 0x7f80u;
+      } else {
+        *valid = s <= 3.402823466e38f;
+      }
+      unsigned best = base;
+      const int extra = extra_candidates();
+      float smallest = extra == 0 ? 0.0f : squared_error(x, base);
+      for (int i = 0; i < extra; ++i) {
+        const int other = candidate(i, s, base);
+        const float error = squared_error(x, max(other, 0));
+        if (other >= 0 && s != 0 && error < smallest) {
+          smallest = error;
+          best = other;
+        }
+      }
+      *scale = best;
+      return encode_any(x, best, s == 0);
+    }
+  }
+};
+
+// Lowers *first_bad to `index`.
+__device__ inline void report_bad(std::uint64_t* first_bad,
+                                  std::int64_t index) {
+  atomicMin(reinterpret_cast<unsigned long long*>(first_bad),
+            static_cast<unsigned long long>(index));
+}
+
+// A kernel for kAbsMaxOnly serves this rule and format.
+constexpr bool absmax_only(Format format, ScaleRule rule) {
+  return rule == ScaleRule::kAbsMax && format != Format::kMxfp4Ocp;
+}
+
+}  // namespace wush::kernels::cuda
