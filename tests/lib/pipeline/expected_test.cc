@@ -1,0 +1,163 @@
+// The whole path against values that an independent implementation measured on
+// the nano checkpoint: float32 model, float64 quantizer and transforms.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "lib/pipeline/session.h"
+#include "lib/solver/registry.h"
+#include "lib/text/corpus.h"
+#include "tests/shared_data.h"
+
+namespace wush {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kExpected = "expected/nano-technical-english.json";
+
+class Quiet : public Progress {
+ public:
+  void step(const std::string&, std::int64_t, std::int64_t) override {}
+  void linear(const std::string&) override {}
+  void note(const std::string& line) override { notes += line + "\n"; }
+  bool stop_requested() override { return false; }
+  std::string notes;
+};
+
+// The nano checkpoint with the technical English texts.
+struct Nano {
+  explicit Nano(Measures measures, std::int64_t calibration_windows = 64,
+                std::int64_t evaluation_windows = 0) {
+    const fs::path data = testing::shared_dir() / "data/technical-english";
+    const Tokenizer tokenizer =
+        Tokenizer::load(testing::shared_dir() / "models/nano");
+    const auto windows = [&](const char* file, std::int64_t count) {
+      const auto tokens =
+          tokenize_text(tokenizer, data / file, checkpoint.config().vocab_size);
+      return cut_windows(tokens, 512, count, file);
+    };
+    session.emplace(
+        *device, checkpoint,
+        SessionInputs{windows("calibration.txt", calibration_windows),
+                      windows("test.txt", evaluation_windows),
+                      std::move(measures)},
+        quiet);
+  }
+
+  Quiet quiet;
+  Checkpoint checkpoint =
+      Checkpoint::open(testing::shared_dir() / "models/nano");
+  std::unique_ptr<Device> device = make_device("cpu", 0);
+  std::optional<ModelSession> session;
+};
+
+CellSpec cell(const std::string& format, const std::string& transform,
+              const std::string& method) {
+  CellSpec spec;
+  for (std::size_t i = 0; i < numerics::kBlockFormats.size(); ++i) {
+    if (numerics::kBlockFormats[i].name == format) {
+      spec.format = static_cast<numerics::Format>(i);
+    }
+  }
+  spec.transform = {transform.substr(0, transform.find('(')), 0.75};
+  spec.method = method;
+  return spec;
+}
+
+nlohmann::json expected_values() {
+  std::ifstream file(testing::shared_dir() / kExpected);
+  return nlohmann::json::parse(file);
+}
+
+Measures layer_measure(std::vector<int> layers, std::int64_t windows) {
+  Measures measures;
+  measures.layer_loss =
+      LayerLossMeasure{std::move(layers), windows, true, {{"random", 10}}};
+  return measures;
+}
+
+TEST(Expected, LayerLossAndSignal) {
+  WUSH_REQUIRE_SHARED(kExpected);
+  const nlohmann::json expected = expected_values();
+  Nano nano(layer_measure({expected["layer"].get<int>()}, 32), 64, 32);
+  for (const auto& [format, transforms] : expected["layer_loss"].items()) {
+    for (const auto& [transform, linears] : transforms.items()) {
+      const CellResult result =
+          nano.session->run_cell(cell(format, transform, "rtn"), nullptr, 1e9);
+      ASSERT_EQ(result.status, CellStatus::kDone) << result.error;
+      ASSERT_EQ(result.layer_loss.size(), 7u);
+      for (const LayerLoss& loss : result.layer_loss) {
+        const double wanted = linears[loss.linear].get<double>();
+        const double tolerance = transform == "random" ? 0.10 : 0.02;
+        EXPECT_NEAR(loss.mse / wanted, 1, tolerance)
+            << format << " " << transform << " " << loss.linear;
+        EXPECT_NEAR(loss.signal / expected["signal"][loss.linear].get<double>(),
+                    1, 0.02);
+        EXPECT_EQ(loss.repeats.size(), transform == "random" ? 10u : 1u);
+      }
+    }
+  }
+}
+
+TEST(Expected, BaselinePerplexity) {
+  WUSH_REQUIRE_SHARED(kExpected);
+  Measures measures;
+  measures.perplexity = true;
+  Nano nano(measures);
+  CellSpec spec;
+  const CellResult result = nano.session->run_cell(spec, nullptr, 1e9);
+  EXPECT_NEAR(result.perplexity->value /
+                  expected_values()["baseline_perplexity"].get<double>(),
+              1, 0.0005);
+}
+
+struct PerplexityCase {
+  std::string format, method, transform;
+};
+
+class ExpectedPerplexity : public ::testing::TestWithParam<PerplexityCase> {};
+
+TEST_P(ExpectedPerplexity, Reproduced) {
+  WUSH_REQUIRE_SHARED(kExpected);
+  const PerplexityCase& c = GetParam();
+  Measures measures;
+  measures.perplexity = true;
+  Nano nano(measures);
+  const CellResult result = nano.session->run_cell(
+      cell(c.format, c.transform, c.method), nullptr, 1e9);
+  ASSERT_EQ(result.status, CellStatus::kDone) << result.error;
+  const double wanted =
+      expected_values()["perplexity"][c.format][c.method][c.transform];
+  RecordProperty("perplexity", std::to_string(result.perplexity->value));
+  EXPECT_NEAR(result.perplexity->value / wanted, 1,
+              c.method == "rtn" ? 0.005 : 0.015)
+      << nano.quiet.notes;
+}
+
+std::vector<PerplexityCase> perplexity_cases() {
+  std::vector<PerplexityCase> cases;
+  for (const char* format : {"mxfp4", "nvfp4", "int4"}) {
+    for (const char* method : {"rtn", "gptq"}) {
+      for (const char* transform :
+           {"identity", "hadamard", "wush", "kbbq(0.75)"}) {
+        cases.push_back({format, method, transform});
+      }
+    }
+  }
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Nano, ExpectedPerplexity,
+                         ::testing::ValuesIn(perplexity_cases()),
+                         [](const auto& test) {
+                           return test.param.format + "_" + test.param.method +
+                                  "_" +
+                                  test.param.transform.substr(
+                                      0, test.param.transform.find('('));
+                         });
+
+}  // namespace
+}  // namespace wush
