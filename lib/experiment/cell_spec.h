@@ -1,0 +1,47 @@
+// One cell of a sweep in the types that the pipeline works with.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/numerics/format.h"
+#include "lib/quantize/options.h"
+#include "lib/results/cell.h"
+#include "lib/transform/transform.h"
+
+namespace wush {
+
+struct CellSpec {
+  CellParameters parameters;               // names as stored
+  std::optional<numerics::Format> format;  // none: the unquantized model
+  TransformSpec transform;
+  std::string method;  // a solver's name
+  QuantizationOptions options;
+};
+
+// Which measurements a sweep takes.
+struct LayerLossMeasure {
+  std::vector<int> layers;             // decoder blocks, from 0
+  std::int64_t windows = 32;           // first windows of the evaluation text
+  bool evaluation_moments = true;      // false: moments of the calibration text
+  std::map<std::string, int> repeats;  // transform name -> number of seeds
+};
+
+struct Measures {
+  std::optional<LayerLossMeasure> layer_loss;
+  bool perplexity = false;
+  bool kl = false;
+};
+
+// A text cut into windows: the first `sequences` windows of `length` tokens
+// (0: all of them).
+struct TextSpec {
+  std::string path;
+  std::int64_t sequences = 0;
+  std::int64_t length = 0;
+};
+
+}  // namespace wush

@@ -1,0 +1,133 @@
+#include "lib/experiment/inputs.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <utility>
+
+#include "lib/experiment/measure_table.h"
+#include "lib/experiment/yaml_document.h"
+#include "lib/results/store.h"
+#include "lib/support/digest.h"
+#include "lib/support/error.h"
+#include "lib/text/corpus.h"
+#include "lib/text/tokenizer.h"
+
+namespace wush {
+namespace {
+
+// Raised by hand whenever the same cell gets other numbers.
+constexpr int kNumericRevision = 1;
+
+std::vector<std::vector<std::int32_t>> read_windows(
+    const Tokenizer& tokenizer, const Checkpoint& checkpoint,
+    const TextSpec& text) {
+  return cut_windows(
+      tokenize_text(tokenizer, text.path, checkpoint.config().vocab_size),
+      text.length, text.sequences, text.path);
+}
+
+void check_measures(const ExperimentConfig& config, const ModelInputs& model) {
+  if (!config.measures.layer_loss) return;
+  const LayerLossMeasure& measure = *config.measures.layer_loss;
+  const std::int64_t blocks = model.checkpoint.config().num_hidden_layers;
+  for (const int layer : measure.layers) {
+    if (layer >= blocks) {
+      throw InputError(config.layers_place.to_string(),
+                       fmt::format("expected layers from 0 to {} of model {}, "
+                                   "found {}",
+                                   blocks - 1, model.name, layer));
+    }
+  }
+  const auto windows = static_cast<std::int64_t>(model.evaluation.size());
+  if (measure.windows > windows) {
+    throw InputError(
+        config.layers_place.to_string(),
+        fmt::format("expected measure.layer_loss.windows of at most the {} "
+                    "evaluation windows of model {}, found {}",
+                    windows, model.name, measure.windows));
+  }
+}
+
+ModelInputs load_model(const ExperimentConfig& config,
+                       const ModelEntry& entry) {
+  const Tokenizer tokenizer = Tokenizer::load(entry.path.resolved);
+  ModelInputs model{entry.name, Checkpoint::open(entry.path.resolved), {}, {}};
+  model.evaluation =
+      read_windows(tokenizer, model.checkpoint, config.evaluation.spec());
+  if (config.calibration) {
+    model.calibration =
+        read_windows(tokenizer, model.checkpoint, config.calibration->spec());
+  }
+  check_measures(config, model);
+  return model;
+}
+
+std::string window_text(const TextEntry& entry) {
+  return fmt::format(
+      "{} x {}", entry.sequences == 0 ? "all" : std::to_string(entry.sequences),
+      entry.length);
+}
+
+}  // namespace
+
+SweepInputs load_inputs(const ExperimentConfig& config) {
+  SweepInputs inputs;
+  for (const ModelEntry& entry : config.models) {
+    inputs.models.push_back(load_model(config, entry));
+    inputs.digests["checkpoint " + entry.name] =
+        inputs.models.back().checkpoint.digest();
+    inputs.digests["tokenizer " + entry.name] = sha256_file(
+        std::filesystem::path(entry.path.resolved) / "tokenizer.json");
+  }
+  inputs.digests["evaluation"] = sha256_file(config.evaluation.text.resolved);
+  if (config.calibration) {
+    inputs.digests["calibration"] =
+        sha256_file(config.calibration->text.resolved);
+  }
+  return inputs;
+}
+
+std::map<std::string, std::string> cell_inputs(
+    const ExperimentConfig& config, const CellSpec& cell,
+    const std::map<std::string, std::string>& digests,
+    const std::string& numeric_mode) {
+  const std::string& model = cell.parameters.model;
+  std::map<std::string, std::string> inputs = {
+      {"checkpoint", digests.at("checkpoint " + model)},
+      {"tokenizer", digests.at("tokenizer " + model)},
+      {"evaluation", digests.at("evaluation")},
+      {"evaluation windows", window_text(config.evaluation)},
+      {"numeric mode", numeric_mode},
+  };
+  const bool is_quantized = cell.format.has_value();
+  if (is_quantized) {
+    inputs["calibration"] = digests.at("calibration");
+    inputs["calibration windows"] = window_text(*config.calibration);
+  }
+  for (const MeasureInfo& info : measure_table()) {
+    if (!info.present(config.measures)) continue;
+    if (!is_quantized && info.quantized_only) continue;
+    inputs["measure " + info.name] = format_yaml(info.resolve(config.measures));
+  }
+  return inputs;
+}
+
+std::string numeric_mode(const std::string& device) {
+  return fmt::format("{} revision {}", device.substr(0, device.find(':')),
+                     kNumericRevision);
+}
+
+std::vector<std::string> cell_keys(
+    const ExperimentConfig& config, const std::vector<CellSpec>& cells,
+    const std::map<std::string, std::string>& digests,
+    const std::string& numeric_mode) {
+  std::vector<std::string> keys;
+  for (const CellSpec& cell : cells) {
+    keys.push_back(cell_key(cell.parameters,
+                            cell_inputs(config, cell, digests, numeric_mode)));
+  }
+  return keys;
+}
+
+}  // namespace wush
