@@ -32,8 +32,11 @@ bool same_value(const std::string& a, const std::string& b) {
 
 bool same_parameters(const CellParameters& a, const CellParameters& b) {
   if (a.model != b.model || a.format != b.format) return false;
-  if (a.format == "none") return true;  // ignores everything else
-  if (a.transform != b.transform || a.method != b.method) return false;
+  // The unquantized model has no transform and no method.
+  if (a.format != "none" &&
+      (a.transform != b.transform || a.method != b.method)) {
+    return false;
+  }
   return std::all_of(a.options.begin(), a.options.end(),
                      [&](const auto& option) {
                        const auto other = b.options.find(option.first);
@@ -117,30 +120,66 @@ std::vector<CellParameters> absent_cells(const ResultsFile& file) {
   return absent;
 }
 
+// Names of the texts and windows that are not the same in all files.
+std::set<std::string> differing_texts(const std::vector<ResultsFile>& files) {
+  std::map<std::string, std::set<std::string>> values;
+  for (const ResultsFile& file : files) {
+    for (const auto& [name, value] : file.plan.texts) {
+      values[name].insert(value);
+    }
+  }
+  std::set<std::string> names;
+  for (const auto& [name, distinct] : values) {
+    if (distinct.size() > 1) names.insert(name);
+  }
+  return names;
+}
+
+// Adds those texts to the options of a cell. The unquantized model depends on
+// the evaluation text only, and on no other option.
+void add_texts(const PlannedSweep& plan, const std::set<std::string>& names,
+               StoredCell& cell) {
+  auto& options = cell.result.parameters.options;
+  if (is_reference(cell)) options.clear();
+  for (const std::string& name : names) {
+    const auto value = plan.texts.find(name);
+    if (value == plan.texts.end()) continue;
+    if (!is_reference(cell) || name.starts_with("evaluation_")) {
+      options[name] = value->second;
+    }
+  }
+}
+
+// What two cells have in common when only one of them is shown.
+std::string identity(const StoredCell& cell) {
+  if (!is_reference(cell)) return cell.key;
+  std::string text = "unquantized " + cell.result.parameters.model;
+  for (const auto& [name, value] : cell.result.parameters.options) {
+    text += fmt::format(" {}={}", name, value);
+  }
+  return text;
+}
+
 }  // namespace
 
 ResultSet read_result_set(const std::vector<std::filesystem::path>& paths) {
   ResultSet set;
-  std::set<std::int64_t> calibrations;
   for (const std::filesystem::path& path : paths) {
     Results results = read_results(path);
     PlannedSweep plan = read_planned_sweep(results, path.string());
-    calibrations.insert(plan.calibration_sequences);
     set.files.push_back({path, std::move(results), std::move(plan)});
   }
-  std::set<std::string> keys;
+  const std::set<std::string> differing = differing_texts(set.files);
+  std::set<std::string> known;
   for (const ResultsFile& file : set.files) {
     std::size_t duplicates = 0;
     for (StoredCell cell : file.results.cells) {
-      if (!keys.insert(cell.key).second) {
+      add_texts(file.plan, differing, cell);
+      if (known.insert(identity(cell)).second) {
+        set.cells.push_back(std::move(cell));
+      } else {
         ++duplicates;
-        continue;
       }
-      if (calibrations.size() > 1 && !is_reference(cell)) {
-        cell.result.parameters.options["calibration_sequences"] =
-            std::to_string(file.plan.calibration_sequences);
-      }
-      set.cells.push_back(std::move(cell));
     }
     if (duplicates > 0) {
       set.notes.push_back(fmt::format(
@@ -201,12 +240,9 @@ std::string transform_label(const CellParameters& parameters) {
   return fmt::format("{}({})", parameters.transform, lambda->second);
 }
 
-std::string cell_label(const CellParameters& parameters,
-                       const std::vector<std::string>& options) {
-  if (parameters.format == "none") return parameters.model + " unquantized";
-  std::string label =
-      fmt::format("{} {} {} {}", parameters.model, parameters.format,
-                  transform_label(parameters), parameters.method);
+std::string option_label(const CellParameters& parameters,
+                         const std::vector<std::string>& options) {
+  std::string label;
   for (const std::string& option : options) {
     const auto found = parameters.options.find(option);
     if (found != parameters.options.end()) {
@@ -214,6 +250,14 @@ std::string cell_label(const CellParameters& parameters,
     }
   }
   return label;
+}
+
+std::string cell_label(const CellParameters& parameters,
+                       const std::vector<std::string>& options) {
+  if (parameters.format == "none") return parameters.model + " unquantized";
+  return fmt::format("{} {} {} {}{}", parameters.model, parameters.format,
+                     transform_label(parameters), parameters.method,
+                     option_label(parameters, options));
 }
 
 std::vector<std::string> varying_options(const std::vector<StoredCell>& cells) {
@@ -254,8 +298,8 @@ std::vector<Value> ParameterColumns::values(
       reference ? Value{} : Value{parameters.method}};
   for (const std::string& option : options_) {
     const auto found = parameters.options.find(option);
-    const bool has = !reference && found != parameters.options.end();
-    values.push_back(has ? Value{found->second} : Value{});
+    values.push_back(found == parameters.options.end() ? Value{}
+                                                       : Value{found->second});
   }
   return values;
 }
@@ -316,6 +360,20 @@ const StoredCell* Baseline::find(const std::vector<StoredCell>& cells,
   return found == nullptr || found->key == cell.key ? nullptr : found;
 }
 
+std::string baseline_note(const Baseline& baseline, const Section& section,
+                          std::size_t column) {
+  const bool compared = std::any_of(
+      section.rows.begin(), section.rows.end(), [column](const Row& row) {
+        return !std::holds_alternative<std::monostate>(row.values[column]);
+      });
+  return fmt::format(
+      compared ? "Δ is the difference from the same cell with {}, paired by "
+                 "window; choose another with --baseline."
+               : "No differences: no other cell with {} has this measurement; "
+                 "choose another with --baseline.",
+      baseline.text());
+}
+
 Estimate estimate(const std::vector<double>& values) {
   const auto n = static_cast<double>(values.size());
   Estimate result;
@@ -325,7 +383,7 @@ Estimate estimate(const std::vector<double>& values) {
   for (const double value : values) {
     squares += (value - result.mean) * (value - result.mean);
   }
-  result.standard_error = std::sqrt(squares / (n - 1) / n);
+  result.standard_error = std::sqrt(squares / n / n);
   return result;
 }
 

@@ -25,8 +25,10 @@ struct ResultsFile {
 struct ResultSet {
   std::vector<ResultsFile> files;
   // Every cell once, in the order of the files; a key that two files hold is
-  // taken from the first. Where the files differ in the number of calibration
-  // sequences, it is added to the options as `calibration_sequences`.
+  // taken from the first, and so is the unquantized model on the same
+  // evaluation text. Where the files differ in their texts or numbers of
+  // windows, these are added to the options under the names of
+  // PlannedSweep::texts.
   std::vector<StoredCell> cells;
   std::vector<std::string> notes;  // cells that were left out, and why
 };
@@ -51,6 +53,11 @@ bool is_reference(const StoredCell& cell);
 
 // "wush", "kbbq(0.75)": transform with its parameter.
 std::string transform_label(const CellParameters& parameters);
+
+// " weight_scale=search transform_block=64": those of the options that the cell
+// has, each after a blank.
+std::string option_label(const CellParameters& parameters,
+                         const std::vector<std::string>& options);
 
 // "nano mxfp4 wush gptq weight_scale=search": the parameters in one line, with
 // the options given.
@@ -100,6 +107,11 @@ class Baseline {
   std::string text_;
   std::vector<std::pair<std::string, std::string>> overrides_;
 };
+
+// What the differences of a section are from, or that there is nothing to take
+// them from: `column` is the column that holds them.
+std::string baseline_note(const Baseline& baseline, const Section& section,
+                          std::size_t column);
 
 struct Estimate {
   double mean = 0;

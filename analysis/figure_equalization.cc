@@ -34,9 +34,7 @@ std::vector<Channels> find_channels(const std::vector<StoredCell>& cells) {
     if (table == cell.result.tables.end()) continue;
     const CellParameters& parameters = cell.result.parameters;
     std::string label = transform_label(parameters);
-    for (const std::string& option : options) {
-      label += fmt::format(" {}={}", option, parameters.options.at(option));
-    }
+    label += option_label(parameters, options);
     const auto& attributes = table->second.attributes;
     const auto layer = attributes.find("layer");
     const auto linear = attributes.find("linear");
@@ -126,10 +124,10 @@ Plot make_equalization_figure(const AnalysisRequest& request) {
   const std::size_t count = channels.size();
   Plot plot;
   plot.width = 2.6 * static_cast<double>(count) + 0.6;
-  plot.height = 5.4;
+  plot.height = 6;
   plot.script = fmt::format(
       "set multiplot layout 2,{} title \"{}\" margins screen "
-      "{:.4f},0.99,0.16,0.88 spacing screen {:.4f},0.14\n"
+      "{:.4f},0.99,0.15,0.88 spacing screen {:.4f},0.17\n"
       "set logscale y\nset format y \"10^{{%T}}\"\nunset key\n"
       "set xlabel \"input channel\" offset 0,0.3\n"
       "set grid ytics linecolor rgb \"#DDDDDD\" linetype 1\n",

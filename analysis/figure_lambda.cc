@@ -61,9 +61,7 @@ Curves make_curves(const std::vector<StoredCell>& cells,
     const double lambda = std::strtod(text->second.c_str(), nullptr);
     if (lambda == 1) continue;  // added below, exactly zero
     std::string label = parameters.format + " " + parameters.method;
-    for (const std::string& option : options) {
-      label += fmt::format(" {}={}", option, parameters.options.at(option));
-    }
+    label += option_label(parameters, options);
     const StoredCell* wush = find_wush(cells, cell);
     const std::vector<double>* other =
         wush == nullptr ? nullptr : windows(wush->result);
@@ -151,7 +149,8 @@ Plot make_lambda_figure(const AnalysisRequest& request) {
       "screen 0,{:.4f}\n"
       "set xrange [-0.06:2.06]\nset xtics 0.25\n"
       "set grid linecolor rgb \"#DDDDDD\" linetype 1\n"
-      "set xlabel \"λ (0: no whitening of the product, 1: wush); bars are one "
+      "set xlabel \"λ (0: white weights, 1: wush, 2: white activations); bars "
+      "are one "
       "standard error of the paired difference\" offset 0,0.3\n"
       "set key at graph 1.02,1 left top Left reverse samplen 1.5\n",
       panels.size(), 0.6 / plot.height, 1 - 0.35 / plot.height,

@@ -71,9 +71,7 @@ std::vector<Panel> own_panels(const std::vector<StoredCell>& cells) {
     const CellParameters& parameters = cell.result.parameters;
     std::string label = transform_label(parameters);
     if (show_method) label += " " + parameters.method;
-    for (const std::string& option : options) {
-      label += fmt::format(" {}={}", option, parameters.options.at(option));
-    }
+    label += option_label(parameters, options);
     for (const LayerLoss& loss : cell.result.layer_loss) {
       Panel& panel =
           find_panel(panels, fmt::format("{}, layer {}, {}", parameters.model,

@@ -42,9 +42,7 @@ std::vector<Panel> make_panels(const std::vector<StoredCell>& cells) {
     if (is_reference(cell) || !cell.result.perplexity) continue;
     const CellParameters& parameters = cell.result.parameters;
     std::string label = transform_label(parameters);
-    for (const std::string& option : options) {
-      label += fmt::format(" {}={}", option, parameters.options.at(option));
-    }
+    label += option_label(parameters, options);
     const Perplexity& perplexity = *cell.result.perplexity;
     find_panel(panels, parameters)
         .points.push_back({label, parameters.method, perplexity.value,
@@ -151,7 +149,7 @@ Plot make_perplexity_figure(const AnalysisRequest& request) {
   Plot plot;
   const double left = 0.4 + 0.085 * static_cast<double>(longest);  // inches
   plot.width = left + 6.2;
-  const double panel_height = 0.9 + 0.24 * static_cast<double>(rows);
+  const double panel_height = 1.1 + 0.24 * static_cast<double>(rows);
   plot.height = 0.2 + panel_height * static_cast<double>(panels.size());
   plot.script = fmt::format(
       "set multiplot layout {},1 margins screen {:.4f},{:.4f},{:.4f},{:.4f} "
@@ -161,7 +159,7 @@ Plot make_perplexity_figure(const AnalysisRequest& request) {
       "0,0.4\n"
       "set key at graph 1.02,1 left top Left reverse samplen 1.5\n",
       panels.size(), left / plot.width, 1 - 1.35 / plot.width,
-      0.55 / plot.height, 1 - 0.35 / plot.height, 0.85 / plot.height);
+      0.55 / plot.height, 1 - 0.35 / plot.height, 1.05 / plot.height);
   for (std::size_t i = 0; i < panels.size(); ++i) {
     plot.script += panel_script(
         panels[i], i, reference_value(set.cells, panels[i].model), plot);

@@ -247,7 +247,7 @@ set lmargin at screen 0.07
 set rmargin at screen 0.62
 set xrange [0:1]
 set yrange [0:1]
-set key at graph 0.0,1.0 left top Left reverse samplen 2.5 spacing 1.15
+set key at graph 0.0,1.0 left top Left reverse vertical maxcols 1 samplen 2.5 spacing 1.15
 plot NaN title "grid of the original coordinates" with lines linewidth 0.9 dashtype 3 linecolor rgb "#555555", \
   NaN title "data: ellipse at 1.15 standard deviations" with lines linewidth 1.4 linecolor rgb "black", \
   NaN title "two example points" with points pointtype 7 linecolor rgb "#006D2C", \
@@ -260,7 +260,7 @@ set lmargin at screen 0.64
 set rmargin at screen 0.96
 set border
 set xrange [-0.75:0.75]
-set xtics 0.25 scale 0.4 offset 0,0.4
+set xtics 0.25 scale 0.4 offset 0,0.1
 set title "expected error less that of identity" offset 0,-0.7
 plot $bar using 1:2:3 with image
 )gp";

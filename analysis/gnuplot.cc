@@ -55,12 +55,12 @@ std::string terminal(const Plot& plot, FigureKind kind) {
       // 96 units an inch, the pixel of CSS.
       return fmt::format(
           "set terminal svg enhanced size {:.0f},{:.0f} font \"Liberation "
-          "Sans,12\" background rgb \"white\"\n",
+          "Sans,10\" background rgb \"white\"\n",
           plot.width * 96, plot.height * 96);
     case FigureKind::kPng:
       return fmt::format(
           "set terminal pngcairo enhanced size {:.0f},{:.0f} font \"Liberation "
-          "Sans,9\" fontscale 2.083 linewidth 2.083 pointscale 2.083 "
+          "Sans,10\" fontscale 2.083 linewidth 2.083 pointscale 2.083 "
           "background rgb \"white\"\n",
           plot.width * 200, plot.height * 200);
     case FigureKind::kPdf:
@@ -68,7 +68,8 @@ std::string terminal(const Plot& plot, FigureKind kind) {
   }
   return fmt::format(
       "set terminal pdfcairo enhanced size {:.3f}in,{:.3f}in font \"Liberation "
-      "Sans,9\" linewidth 1 background rgb \"white\"\n",
+      "Sans,10\" fontscale 0.75 linewidth 1 pointscale 0.6 background rgb "
+      "\"white\"\n",
       plot.width, plot.height);
 }
 

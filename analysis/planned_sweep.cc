@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+#include <string>
+
 #include "lib/experiment/cells.h"
 #include "lib/experiment/config.h"
 #include "lib/experiment/yaml_document.h"
@@ -16,6 +19,22 @@ void forget_path(YamlNode* mapping, const char* key) {
   if (YamlNode* path = mapping->find(key)) path->text.assign(1, '/');
 }
 
+// File name of the text under `text`, without its folder.
+std::string text_name(const YamlNode* mapping) {
+  const YamlNode* path = mapping == nullptr ? nullptr : mapping->find("text");
+  if (path == nullptr) return "";
+  return std::filesystem::path(path->text).filename().string();
+}
+
+void add_text(const std::string& kind, const std::string& name,
+              const std::string& windows, const TextEntry& entry,
+              PlannedSweep& plan) {
+  plan.texts[kind + "_text"] = name;
+  plan.texts[kind + "_" + windows] =
+      entry.sequences == 0 ? "all" : std::to_string(entry.sequences);
+  plan.texts[kind + "_length"] = std::to_string(entry.length);
+}
+
 }  // namespace
 
 PlannedSweep read_planned_sweep(const Results& results,
@@ -25,14 +44,18 @@ PlannedSweep read_planned_sweep(const Results& results,
   if (YamlNode* models = root.find("models")) {
     for (YamlNode& model : models->items) forget_path(&model, "path");
   }
+  const std::string calibration_text = text_name(root.find("calibration"));
+  const std::string evaluation_text = text_name(root.find("evaluation"));
   forget_path(root.find("calibration"), "text");
   forget_path(root.find("evaluation"), "text");
   const ExperimentConfig config = parse_experiment(root, document);
   PlannedSweep plan;
   plan.measures = config.measures;
   if (config.calibration) {
-    plan.calibration_sequences = config.calibration->sequences;
+    add_text("calibration", calibration_text, "sequences", *config.calibration,
+             plan);
   }
+  add_text("evaluation", evaluation_text, "windows", config.evaluation, plan);
   for (const CellSpec& cell : expand_cells(config).cells) {
     plan.cells.push_back(cell.parameters);
   }

@@ -1,8 +1,7 @@
 // What the sweep behind a results file was to compute.
 #pragma once
 
-#include <cstdint>
-#include <optional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -14,7 +13,10 @@ namespace wush {
 struct PlannedSweep {
   std::vector<CellParameters> cells;  // in plan order
   Measures measures;
-  std::int64_t calibration_sequences = 0;  // 0: there is no calibration
+  // Names of the texts and their windows, which are not options of a cell:
+  // calibration_text, calibration_sequences, calibration_length,
+  // evaluation_text, evaluation_length and evaluation_windows.
+  std::map<std::string, std::string> texts;
 };
 
 // The plan that the stored configuration describes. The checkpoints and texts

@@ -23,13 +23,23 @@ std::vector<std::string> stage_names(const std::vector<StoredCell>& cells) {
   return {names.begin(), names.end()};
 }
 
+// The description names the processor or GPU (its libraries follow after a
+// semicolon), the device's name only its number.
+Value device_name(const StoredCell& cell) {
+  for (const char* key : {"device description", "device"}) {
+    const auto device = cell.provenance.find(key);
+    if (device != cell.provenance.end()) {
+      return device->second.substr(0, device->second.find(';'));
+    }
+  }
+  return {};
+}
+
 Row make_row(const StoredCell& cell, const ParameterColumns& parameters,
              const std::vector<std::string>& stages) {
   const CellResult& result = cell.result;
   Row row{parameters.values(result.parameters), result.parameters.model};
-  const auto device = cell.provenance.find("device");
-  row.values.push_back(device == cell.provenance.end() ? Value{}
-                                                       : Value{device->second});
+  row.values.push_back(device_name(cell));
   double total = 0;
   for (const std::string& stage : stages) {
     const auto seconds = result.seconds.find(stage);

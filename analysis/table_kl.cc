@@ -1,7 +1,5 @@
 // Table 4: divergence from the unquantized model, with standard errors over
 // windows and paired differences against a baseline.
-#include <fmt/format.h>
-
 #include "analysis/cells.h"
 #include "analysis/published.h"
 #include "analysis/tables.h"
@@ -99,12 +97,12 @@ Table make_kl_table(const AnalysisRequest& request) {
     }
   }
   if (!section.rows.empty()) {
-    table.sections.push_back(std::move(section));
-    table.notes.push_back(fmt::format(
+    table.notes.push_back(
         "Mean over tokens of KL(p_fp ‖ p_q); ± is one standard error over "
-        "windows. Δ is the difference from the same cell with {}, paired by "
-        "window; choose another with --baseline.",
-        baseline.text()));
+        "windows.");
+    table.notes.push_back(
+        baseline_note(baseline, section, table.columns.size() - 2));
+    table.sections.push_back(std::move(section));
   }
   if (request.published || has_model(set, published_kl().rows[0].model)) {
     add_published(parameters, table);

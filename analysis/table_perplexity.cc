@@ -135,12 +135,10 @@ Table make_perplexity_table(const AnalysisRequest& request) {
     }
   }
   if (!section.rows.empty()) {
-    table.sections.push_back(std::move(section));
     table.notes.push_back(protocol_note(set));
-    table.notes.push_back(fmt::format(
-        "Δ is the difference from the same cell with {}, paired by window; "
-        "choose another with --baseline.",
-        baseline.text()));
+    table.notes.push_back(
+        baseline_note(baseline, section, table.columns.size() - 1));
+    table.sections.push_back(std::move(section));
   }
   if (request.published) add_published(parameters, table);
   for (std::string& note : record_notes(set.cells, parameters.options())) {

@@ -8,7 +8,7 @@ option(WUSH_KERNELS_ONLY "Only the kernels, their tests and benchmarks: needs no
 set(WUSH_CUDA "AUTO" CACHE STRING "CUDA kernels: AUTO (when nvcc is there), ON, OFF")
 set_property(CACHE WUSH_CUDA PROPERTY STRINGS AUTO ON OFF)
 
-set(WUSH_CUDA_ARCHITECTURES "80-real;90a-real" CACHE STRING "Architectures of the CUDA kernels that can be compiled for any")
+set(WUSH_CUDA_ARCHITECTURES "80;90a-real" CACHE STRING "Architectures of the CUDA kernels that can be compiled for any")
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)

@@ -1,5 +1,6 @@
 // All CUDA benchmarks in one process, so that the ceilings are measured beside
-// them. `--benchmark_filter=REGEX` picks some, `--benchmark_out=FILE` keeps them.
+// them. `--benchmark_filter=REGEX` picks some, `--benchmark_out=FILE` keeps
+// them.
 #include <cstdio>
 #include <string>
 
@@ -10,6 +11,7 @@ namespace wush::kernels::bench {
 
 void register_memory_benchmarks();
 void register_matmul_benchmarks();
+void register_hessian_benchmarks();
 
 }  // namespace wush::kernels::bench
 
@@ -27,10 +29,10 @@ int main(int argc, char** argv) {
   benchmark::AddCustomContext("driver", std::to_string(info.driver_version));
   benchmark::AddCustomContext("runtime", std::to_string(info.runtime_version));
   benchmark::AddCustomContext(
-      "copy_GB/s",
-      std::to_string(kernels::bench::copy_bandwidth() * 1e-9));
+      "copy_GB/s", std::to_string(kernels::bench::copy_bandwidth() * 1e-9));
   kernels::bench::register_memory_benchmarks();
   kernels::bench::register_matmul_benchmarks();
+  kernels::bench::register_hessian_benchmarks();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return 0;

@@ -67,14 +67,14 @@ struct Timing {
 using Work = std::function<void(int)>;
 std::vector<Timing> time_in_turn(const std::vector<Work>& works, int sets);
 
-// Bytes per second, read plus written, of the fastest large device-to-device
-// copy; measured once.
+// Bytes per second, read plus written, of device-to-device copies of 128 MiB in
+// rotation; measured once. (Single larger copies ran slower on an H200.)
 double copy_bandwidth();
 
 // y [tokens, features] = x w^T in bfloat16 by cuBLAS, float32 accumulation.
 void cublas_matmul(const std::uint16_t* x, const std::uint16_t* w,
-                   std::uint16_t* y, std::int64_t tokens,
-                   std::int64_t features, std::int64_t cols);
+                   std::uint16_t* y, std::int64_t tokens, std::int64_t features,
+                   std::int64_t cols);
 // h [cols, cols] float32 = x^T x of bfloat16 x [tokens, cols].
 void cublas_gram(const std::uint16_t* x, float* h, std::int64_t tokens,
                  std::int64_t cols);

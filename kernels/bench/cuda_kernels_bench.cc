@@ -90,10 +90,10 @@ void verify(benchmark::State& state, Format format, ScaleRule rule,
       std::uint8_t want[Quantizer::kGroup];
       const std::uint16_t scale =
           Quantizer{}.quantize(values.data() + i, rule, want);
-      bool same = scales[i / Quantizer::kGroup *
-                         static_cast<std::size_t>(
-                             Quantizer::kFormat.scale_bytes())] ==
-                  (scale & 255);
+      bool same =
+          scales[i / Quantizer::kGroup *
+                 static_cast<std::size_t>(Quantizer::kFormat.scale_bytes())] ==
+          (scale & 255);
       for (std::size_t c = 0; c < Quantizer::kGroup; ++c) {
         same &= (codes[(i + c) / 2] >> (4 * (c % 2)) & 15) == want[c];
       }
@@ -105,9 +105,9 @@ void verify(benchmark::State& state, Format format, ScaleRule rule,
 std::vector<float> leading_values(const DeviceArray<std::uint16_t>& x,
                                   std::int64_t count) {
   std::vector<std::uint16_t> bits(static_cast<std::size_t>(count));
-  require(cudaMemcpy(bits.data(), x.get(), bits.size() * 2,
-                     cudaMemcpyDeviceToHost),
-          "cudaMemcpy");
+  require(
+      cudaMemcpy(bits.data(), x.get(), bits.size() * 2, cudaMemcpyDeviceToHost),
+      "cudaMemcpy");
   std::vector<float> values;
   for (const std::uint16_t b : bits) {
     values.push_back(numerics::bfloat16_decode(b));
@@ -119,10 +119,11 @@ void bench_copy(benchmark::State& state, const Shape& shape) {
   Sets& sets = sets_of(shape);
   const Work copy = [&](int i) {
     const auto k = static_cast<std::size_t>(i);
-    require(cudaMemcpyAsync(sets.y[k].get(), sets.x[k].get(),
-                            static_cast<std::size_t>(shape.rows * shape.cols) * 2,
-                            cudaMemcpyDeviceToDevice, stream()),
-            "cudaMemcpyAsync");
+    require(
+        cudaMemcpyAsync(sets.y[k].get(), sets.x[k].get(),
+                        static_cast<std::size_t>(shape.rows * shape.cols) * 2,
+                        cudaMemcpyDeviceToDevice, stream()),
+        "cudaMemcpyAsync");
   };
   report_bytes(state, time_in_turn({copy}, sets.count).front(),
                bytes_moved(shape, 16));
@@ -141,8 +142,9 @@ void bench_quantize(benchmark::State& state, const Shape& shape, Format format,
   if (hadamard == 0) {
     verify(state, format, rule, sets, leading_values(sets.x[0], 65536));
   }
-  report_bytes(state, time_in_turn({work}, sets.count).front(),
-               bytes_moved(shape, numerics::describe(format).bits_per_element()));
+  report_bytes(
+      state, time_in_turn({work}, sets.count).front(),
+      bytes_moved(shape, numerics::describe(format).bits_per_element()));
 }
 
 void bench_dequantize(benchmark::State& state, const Shape& shape,
@@ -159,8 +161,9 @@ void bench_dequantize(benchmark::State& state, const Shape& shape,
                            sets.input(i), shape.rows, shape.cols, 0,
                            sets.output(i), stream()));
   }
-  report_bytes(state, time_in_turn({work}, sets.count).front(),
-               bytes_moved(shape, numerics::describe(format).bits_per_element()));
+  report_bytes(
+      state, time_in_turn({work}, sets.count).front(),
+      bytes_moved(shape, numerics::describe(format).bits_per_element()));
 }
 
 // Matrices for every block, or one.
@@ -190,8 +193,9 @@ void bench_transform_quantize(benchmark::State& state, const Shape& shape,
   require(cudaStreamSynchronize(stream()), "transform");
   verify(state, format, rule, sets, y.host());
   const auto timings = time_in_turn({run(false), run(true)}, sets.count);
-  report_bytes(state, timings[0],
-               bytes_moved(shape, numerics::describe(format).bits_per_element()));
+  report_bytes(
+      state, timings[0],
+      bytes_moved(shape, numerics::describe(format).bits_per_element()));
   state.counters["over_shared"] = timings[0].median / timings[1].median;
 }
 
@@ -206,10 +210,11 @@ void bench_transform(benchmark::State& state, const Shape& shape, int block) {
   };
   const Work copy = [&](int i) {
     const auto k = static_cast<std::size_t>(i);
-    require(cudaMemcpyAsync(sets.y[k].get(), sets.x[k].get(),
-                            static_cast<std::size_t>(shape.rows * shape.cols) * 2,
-                            cudaMemcpyDeviceToDevice, stream()),
-            "cudaMemcpyAsync");
+    require(
+        cudaMemcpyAsync(sets.y[k].get(), sets.x[k].get(),
+                        static_cast<std::size_t>(shape.rows * shape.cols) * 2,
+                        cudaMemcpyDeviceToDevice, stream()),
+        "cudaMemcpyAsync");
   };
   const auto timings = time_in_turn({work, copy}, sets.count);
   report_bytes(state, timings[0], bytes_moved(shape, 16));
@@ -228,8 +233,8 @@ void add(const std::string& name, F&& f) {
 
 void register_memory_benchmarks() {
   constexpr Format kFormats[] = {Format::kMxfp4, Format::kNvfp4, Format::kInt4};
-  for (const Shape& s : {Shape{16384, 4096}, Shape{8192, 8192},
-                         Shape{1024, 4096}}) {
+  for (const Shape& s :
+       {Shape{16384, 4096}, Shape{8192, 8192}, Shape{1024, 4096}}) {
     const std::string shape = shape_name(s);
     add("copy/" + shape, [=](benchmark::State& b) { bench_copy(b, s); });
     for (const Format f : kFormats) {

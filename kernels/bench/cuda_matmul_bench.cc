@@ -74,7 +74,8 @@ bool verified(Format format, const Layer& layer, std::int64_t tokens,
       const std::int64_t groups = layer.cols / Quantizer::kGroup;
       const int bytes = Quantizer::kFormat.scale_bytes();
       std::vector<std::uint8_t> codes(static_cast<std::size_t>(layer.cols / 2));
-      std::vector<std::uint8_t> scales(static_cast<std::size_t>(groups * bytes));
+      std::vector<std::uint8_t> scales(
+          static_cast<std::size_t>(groups * bytes));
       require(cudaMemcpy(codes.data(), m.codes.get() + row * layer.cols / 2,
                          codes.size(), cudaMemcpyDeviceToHost),
               "cudaMemcpy");
@@ -110,9 +111,8 @@ bool verified(Format format, const Layer& layer, std::int64_t tokens,
               "cudaMemcpy");
       const double got = static_cast<double>(numerics::bfloat16_decode(bits));
       const double tolerance =
-          std::abs(sum) * 0x1p-8 + magnitude * (format == Format::kInt4
-                                                    ? 0x1p-8
-                                                    : 0x1p-13);
+          std::abs(sum) * 0x1p-8 +
+          magnitude * (format == Format::kInt4 ? 0x1p-8 : 0x1p-13);
       if (!(std::abs(got - sum) <= tolerance)) return false;
     }
   }
@@ -190,9 +190,14 @@ void register_matmul_benchmarks() {
             "matmul/" + std::string(numerics::describe(format).name) + "/M" +
             std::to_string(tokens) + "/" + std::to_string(layer.features) +
             "x" + std::to_string(layer.cols);
-        benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
-          bench_matmul(state, format, layer, tokens);
-        })->UseManualTime()->Iterations(1)->Unit(benchmark::kMicrosecond);
+        benchmark::RegisterBenchmark(name.c_str(),
+                                     [=](benchmark::State& state) {
+                                       bench_matmul(state, format, layer,
+                                                    tokens);
+                                     })
+            ->UseManualTime()
+            ->Iterations(1)
+            ->Unit(benchmark::kMicrosecond);
       }
     }
   }

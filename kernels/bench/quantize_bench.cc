@@ -79,6 +79,26 @@ void quantize_slabs(benchmark::State& state, Isa isa, Format format,
   state.SetItemsProcessed(count);
 }
 
+// Whether `out` holds the specification's values of the codes.
+bool is_decoded(Format format, const Packed& in,
+                const std::vector<float>& out) {
+  bool same = true;
+  numerics::dispatch_format(format, [&]<Format F>() {
+    using Q = GroupQuantizer<F, float>;
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(in.scales.data());
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const std::size_t group = i / Q::kGroup;
+      const std::uint16_t scale =
+          Q::kFormat.scale_bytes() == 2 ? in.scales[group] : bytes[group];
+      const auto code =
+          static_cast<std::uint8_t>(in.codes[i / 2] >> (i % 2 * 4) & 15);
+      same = same && out[i] == Q::element(code) * Q{}.decode_multiplier(scale);
+    }
+  });
+  return same;
+}
+
+// bytes_per_second counts the decoded values.
 void dequantize_slabs(benchmark::State& state, Format format) {
   RotatingSlabs<float> slabs(kRows);
   constexpr std::size_t kPacked = 256;
@@ -87,6 +107,12 @@ void dequantize_slabs(benchmark::State& state, Format format) {
     quantize(best_isa(), format, ScaleRule::kAbsMax, slabs.next(), input);
   }
   std::vector<float> out(static_cast<std::size_t>(kRows * kCols));
+  dequantize_rows(format, kFormatUnit, inputs[0].codes.data(),
+                  inputs[0].scales.data(), kRows, kCols, kCols, out.data());
+  if (!is_decoded(format, inputs[0], out)) {
+    state.SkipWithError("differs from the specification");
+    return;
+  }
   std::size_t turn = 0;
   for (auto _ : state) {
     const Packed& input = inputs[turn++ % kPacked];

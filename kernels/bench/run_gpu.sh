@@ -24,31 +24,42 @@ build=${WUSH_BUILD:-build-gpu}
 out=${OUT:-results/measured}
 mkdir -p "$out"
 
-cmake -S . -B "$build" -G Ninja -DWUSH_CUDA=ON -DWUSH_KERNELS_ONLY=ON \
-  ${WUSH_CMAKE_ARGUMENTS:-} >"$out/configure.log"
-ninja -C "$build" test_kernels_cuda bench_kernels_cuda >"$out/build.log" ||
-  { tail -50 "$out/build.log"; exit 1; }
-nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.mem,temperature.gpu,power.limit \
-  --format=csv >"$out/device.csv"
+{
+  cmake -S . -B "$build" -G Ninja -DWUSH_CUDA=ON -DWUSH_KERNELS_ONLY=ON \
+    ${WUSH_CMAKE_ARGUMENTS:-}
+  ninja -C "$build" test_kernels_cuda bench_kernels_cuda
+} >"$out/build.log" 2>&1 || { tail -50 "$out/build.log"; exit 1; }
+
+state() {
+  nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.mem,temperature.gpu,power.limit,power.draw \
+    --format=csv
+}
+{
+  echo "commit: ${WUSH_COMMIT:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}"
+  echo "date: $(date -u +%F)"
+  nvcc --version | tail -2
+  state
+} >"$out/provenance.txt"
 
 status=0
-"$build/bin/test_kernels_cuda" --gtest_brief=1 \
-  --gtest_output="json:$out/tests.json" || status=$?
+"$build/bin/test_kernels_cuda" --gtest_brief=1 >"$out/tests.txt" || status=$?
+tail -5 "$out/tests.txt"
 if $sanitize; then
   # Every kernel, on shapes small enough for the tools.
   cases='*Refusals*:*NotFinite*:*Odd*:*Extremes*:*Sanitize*'
+  : >"$out/sanitizers.txt"
   for tool in memcheck racecheck initcheck; do
+    echo "== $tool" >>"$out/sanitizers.txt"
     compute-sanitizer --tool $tool --error-exitcode 9 \
       "$build/bin/test_kernels_cuda" --gtest_brief=1 --gtest_filter="$cases" \
-      >"$out/$tool.log" 2>&1 || status=$?
-    tail -1 "$out/$tool.log"
+      >>"$out/sanitizers.txt" 2>&1 || status=$?
+    tail -1 "$out/sanitizers.txt"
   done
 fi
 if ! $tests_only; then
   "$build/bin/bench_kernels_cuda" --benchmark_filter="$filter" \
     --benchmark_out="$out/benchmarks.json" --benchmark_out_format=json \
-    --benchmark_counters_tabular=true >"$out/benchmarks.txt" || status=$?
+    >"$out/benchmarks.txt" 2>&1 || status=$?
+  state >>"$out/provenance.txt"
 fi
-nvidia-smi --query-gpu=clocks.sm,clocks.mem,temperature.gpu,power.draw \
-  --format=csv >>"$out/device.csv"
 exit $status

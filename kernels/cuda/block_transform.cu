@@ -1,12 +1,10 @@
-#include "kernels/cuda/block_transform.h"
-
 #include <algorithm>
 #include <bit>
 #include <type_traits>
 
-#include "kernels/cuda/launch.h"
-// (after launch.h, whose helpers it uses)
 #include "kernels/cuda/block_transform.cuh"
+#include "kernels/cuda/block_transform.h"
+#include "kernels/cuda/launch.h"
 
 namespace wush::kernels::cuda {
 namespace {
@@ -14,6 +12,7 @@ namespace {
 template <class Out>
 struct StoreEpilogue {
   struct Shared {};
+  static constexpr int kBlocks = 2;
   Out* y;
   __device__ void prepare(Shared&) const {}
 
@@ -27,24 +26,20 @@ struct StoreEpilogue {
       inside[0] = column + 8 * lane_t() < shape.cols;
       inside[1] = column + 8 * lane_t() + 32 < shape.cols;
     }
-    __device__ void store(const StoreEpilogue&, Shared&,
-                          const TransformShape& shape, std::int64_t row,
-                          const float (&sums)[2][4][4]) const {
+    __device__ void take(const StoreEpilogue&, Shared&,
+                         const TransformShape& shape, std::int64_t row,
+                         int slab, const float (&sums)[4][4]) const {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        if (row + 8 * half >= shape.rows) break;
-#pragma unroll
-        for (int slab = 0; slab < 2; ++slab) {
-          float v[8];
-          slab_octet(sums[slab], half, v);
-          if (inside[slab]) {
-            store_octet(to + half * 8 * shape.cols + 32 * slab, v);
-          }
-        }
+        if (row + 8 * half >= shape.rows || !inside[slab]) break;
+        float v[8];
+        slab_octet(sums, half, v);
+        store_octet(to + half * 8 * shape.cols + 32 * slab, v);
       }
     }
-    __device__ void advance(const StoreEpilogue&, const TransformShape& shape,
-                            std::int64_t rows) {
+    __device__ void finish(const StoreEpilogue&, const TransformShape&,
+                           std::int64_t) const {}
+    __device__ void advance(const TransformShape& shape, std::int64_t rows) {
       to += rows * shape.cols;
     }
   };
@@ -60,8 +55,9 @@ Status check_transform(const char* name, const BlockTransform& transform,
                    "the transform block must be 16, 32, 64 or 128");
   }
   if (rows < 0 || cols < 0 || cols > 1 << 30 || cols % block != 0) {
-    return failure(name, {rows, cols, block},
-                   "columns must be a multiple of the transform block, at most 2^30");
+    return failure(
+        name, {rows, cols, block},
+        "columns must be a multiple of the transform block, at most 2^30");
   }
   return {};
 }

@@ -1,7 +1,9 @@
 // The kernels of block_transform.h, over the type of the input and over what
-// becomes of the transformed values (the epilogue). An epilogue's Lane keeps the
-// addresses that one lane writes to as it walks down the rows: rows g and g + 8
-// of a tile, columns 8t .. 8t + 7 of two neighbouring slabs.
+// becomes of the transformed values (the epilogue). An epilogue's Lane keeps
+// the addresses that one lane writes to as it walks down the rows: rows g and g
+// + 8 of a tile, columns 8t .. 8t + 7 of two neighbouring slabs, which it takes
+// one after the other. kBlocks is how many thread blocks a multiprocessor
+// should hold.
 //
 // A slab is 16 rows by 32 columns, one warp's unit of work. In both operands of
 // the matrix instructions the order of k is free as long as it is the same, and
@@ -12,8 +14,12 @@
 //   tile j, output slot c                     <-  column 8 (c / 2) + 2j + c % 2
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
+#include "kernels/cuda/block_transform.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda/octet.cuh"
 #include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/types.h"
@@ -31,8 +37,9 @@ struct TransformShape {
 // A lane's octets of a slab as bfloat16 terms whose sum is the input.
 template <class In>
 struct SlabTerms {
-  static constexpr int kTerms =
-      sizeof(In) == 4 ? 3 : std::is_same_v<In, __half> ? 2 : 1;
+  static constexpr int kTerms = sizeof(In) == 4              ? 3
+                                : std::is_same_v<In, __half> ? 2
+                                                             : 1;
   unsigned upper[kTerms][4];  // row g
   unsigned lower[kTerms][4];  // row g + 8
 
@@ -67,8 +74,7 @@ struct SlabTerms {
 // sum += slab's terms times the transform's 32 x 32 piece, b[j] the words of
 // T[column of (j, g)][8t ..].
 template <class In>
-__device__ inline void multiply_slab(float (&sum)[4][4],
-                                     const SlabTerms<In>& x,
+__device__ inline void multiply_slab(float (&sum)[4][4], const SlabTerms<In>& x,
                                      const uint4 (&b)[4]) {
 #pragma unroll
   for (int term = SlabTerms<In>::kTerms - 1; term >= 0; --term) {
@@ -129,11 +135,12 @@ template <class In>
 inline constexpr int kRingStages = sizeof(In) == 4 ? 2 : 3;
 
 // Blocks of 16 and 32: a warp keeps the matrices of two neighbouring slabs (64
-// columns) in registers and walks down the rows. Every lane reads back only what
-// it copied itself, so no barrier is needed; the copies run kStages tiles ahead.
-// For blocks of 16 the piece is block-diagonal.
+// columns) in registers and walks down the rows. Every lane reads back only
+// what it copied itself, so no barrier is needed; the copies run kStages tiles
+// ahead. For blocks of 16 the piece is block-diagonal.
 template <class In, class Epilogue>
-__global__ __launch_bounds__(kTransformThreads, 2) void transform_rows_kernel(
+__global__
+__launch_bounds__(kTransformThreads, Epilogue::kBlocks) void transform_rows_kernel(
     const In* __restrict__ x, const __nv_bfloat16* __restrict__ matrices,
     TransformShape shape, Epilogue epilogue) {
   constexpr int kStages = kRingStages<In>;
@@ -195,23 +202,23 @@ __global__ __launch_bounds__(kTransformThreads, 2) void transform_rows_kernel(
     SlabTerms<In> terms[2];
 #pragma unroll
     for (int slab = 0; slab < 2; ++slab) {
-      terms[slab].set(ring[stage][slab][0].take(),
-                      ring[stage][slab][1].take());
+      terms[slab].set(ring[stage][slab][0].take(), ring[stage][slab][1].take());
     }
     start(stage);
     stage = stage + 1 == kStages ? 0 : stage + 1;
-    float sums[2][4][4] = {};
 #pragma unroll
     for (int slab = 0; slab < 2; ++slab) {
-      multiply_slab(sums[slab], terms[slab], b[slab]);
+      float sums[4][4] = {};
+      multiply_slab(sums, terms[slab], b[slab]);
+      lane.take(epilogue, shared, shape, row + g, slab, sums);
     }
-    lane.store(epilogue, shared, shape, row + g, sums);
-    lane.advance(epilogue, shape, step);
+    lane.finish(epilogue, shape, row + g);
+    lane.advance(shape, step);
   }
 }
 
-// Blocks of 64 and 128: the block's matrix lies in shared memory, in the order in
-// which lanes take it, and each of the warps walks down its own rows, kTiles
+// Blocks of 64 and 128: the block's matrix lies in shared memory, in the order
+// in which lanes take it, and each of the warps walks down its own rows, kTiles
 // times 16 at a time so that a piece of the matrix is used more than once.
 template <int kBlock, class In, class Epilogue>
 __global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
@@ -222,8 +229,8 @@ __global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
   using Copies = OctetCopy<In>[kTiles][kSlabs][2];
   extern __shared__ uint4 dynamic[];
   auto* matrix = reinterpret_cast<uint4(*)[kSlabs][4][32]>(dynamic);
-  auto& copies = reinterpret_cast<Copies*>(
-      dynamic + kSlabs * kSlabs * 4 * 32)[threadIdx.x >> 5];
+  auto& copies = reinterpret_cast<Copies*>(dynamic + kSlabs * kSlabs * 4 *
+                                                         32)[threadIdx.x >> 5];
   __shared__ typename Epilogue::Shared shared;
   epilogue.prepare(shared);
   const int g = lane_g(), t = lane_t(), lane = threadIdx.x & 31;
@@ -282,7 +289,8 @@ __global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
         for (int k = 0; k < kSlabs; ++k) {
           uint4 b[4];
 #pragma unroll
-          for (int j = 0; j < 4; ++j) b[j] = matrix[2 * pair + side][k][j][lane];
+          for (int j = 0; j < 4; ++j)
+            b[j] = matrix[2 * pair + side][k][j][lane];
 #pragma unroll
           for (int tile = 0; tile < kTiles; ++tile) {
             multiply_slab(sums[tile][side], terms[tile][k], b);
@@ -291,10 +299,14 @@ __global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
       }
 #pragma unroll
       for (int tile = 0; tile < kTiles; ++tile) {
-        typename Epilogue::Lane lane_out(epilogue, shape, row + 16 * tile + g,
+        const std::int64_t r = row + 16 * tile + g;
+        typename Epilogue::Lane lane_out(epilogue, shape, r,
                                          column + 64 * pair);
-        lane_out.store(epilogue, shared, shape, row + 16 * tile + g,
-                       sums[tile]);
+#pragma unroll
+        for (int side = 0; side < 2; ++side) {
+          lane_out.take(epilogue, shared, shape, r, side, sums[tile][side]);
+        }
+        lane_out.finish(epilogue, shape, r);
       }
     }
   }
@@ -321,12 +333,13 @@ cudaError_t launch_transform_block(const TransformCall& call,
     return error;
   }
   const std::int64_t blocks = call.shape.cols / kBlock;
-  const std::int64_t tiles = ceil_div(call.shape.rows, 16 * kTiles * kTransformWarps);
+  const std::int64_t tiles =
+      ceil_div(call.shape.rows, 16 * kTiles * kTransformWarps);
   const std::int64_t each =
       ceil_div(tiles * blocks, std::int64_t{call.multiprocessors} * 2);
   const dim3 grid(static_cast<unsigned>(blocks),
-                  static_cast<unsigned>(std::min<std::int64_t>(
-                      ceil_div(tiles, each), 65535)));
+                  static_cast<unsigned>(
+                      std::min<std::int64_t>(ceil_div(tiles, each), 65535)));
   kernel<<<grid, kTransformThreads, kBytes, call.stream>>>(
       static_cast<const In*>(call.x), call.matrices, call.shape, epilogue);
   return cudaGetLastError();
@@ -345,11 +358,11 @@ cudaError_t launch_transform_rows(const TransformCall& call,
   }
   const std::int64_t strips = ceil_div(call.shape.cols, 64 * kTransformWarps);
   const std::int64_t tiles = ceil_div(call.shape.rows, 16);
-  const std::int64_t each =
-      ceil_div(tiles * strips, std::int64_t{call.multiprocessors} * 2);
+  const std::int64_t each = ceil_div(
+      tiles * strips, std::int64_t{call.multiprocessors} * Epilogue::kBlocks);
   const dim3 grid(static_cast<unsigned>(strips),
-                  static_cast<unsigned>(std::min<std::int64_t>(
-                      ceil_div(tiles, each), 65535)));
+                  static_cast<unsigned>(
+                      std::min<std::int64_t>(ceil_div(tiles, each), 65535)));
   kernel<<<grid, kTransformThreads, kBytes, call.stream>>>(
       static_cast<const In*>(call.x), call.matrices, call.shape, epilogue);
   return cudaGetLastError();

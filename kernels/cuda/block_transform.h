@@ -19,8 +19,8 @@ struct BlockTransform {
 };
 
 // y [rows, cols] = T x, of bfloat16 x, as bfloat16 or float32. The sums are
-// taken by the matrix units in float32. To apply an inverse-transpose, give that
-// matrix. y may not overlap x.
+// taken by the matrix units in float32. To apply an inverse-transpose, give
+// that matrix. y may not overlap x.
 Status block_transform(const BlockTransform& transform, const void* x,
                        std::int64_t rows, std::int64_t cols, DataType y_type,
                        void* y, Stream stream);
@@ -30,8 +30,8 @@ Status block_transform(const BlockTransform& transform, const void* x,
 //
 // x is of `type`. No bit of it is lost: float16 enters the matrix units as two,
 // float32 as three bfloat16 terms. The format's group divides the block, or
-// block is 16 and the group is 16. first_bad receives the first column of a group
-// that cannot be quantized.
+// block is 16 and the group is 16. first_bad receives the first column of a
+// group that cannot be quantized.
 Status block_transform_quantize(const BlockTransform& transform, Format format,
                                 ScaleRule rule, float unit, DataType type,
                                 const void* x, std::int64_t rows,

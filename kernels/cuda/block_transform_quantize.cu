@@ -1,11 +1,10 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "kernels/cuda/block_transform.cuh"
 #include "kernels/cuda/block_transform.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/quantizer.cuh"
-// (after launch.h, whose helpers it uses)
-#include "kernels/cuda/block_transform.cuh"
 
 namespace wush::kernels::cuda {
 namespace {
@@ -14,6 +13,7 @@ template <Family F, bool kAbsMaxOnly>
 struct QuantizeEpilogue {
   static constexpr int kGroup = group_of(F);
   static constexpr int kLanes = kGroup / 8;
+  static constexpr int kBlocks = 2;
   static constexpr int kScaleBytes = F == Family::kStep ? 2 : 1;
   struct Shared {
     E4m3Entry table[F == Family::kE4m3 ? kE4m3TableSize : 1];
@@ -29,22 +29,23 @@ struct QuantizeEpilogue {
   }
 
   // Where a lane writes. Lanes t and t ^ 1 exchange words, so that each stores
-  // eight bytes of codes: even lanes of the first slab, odd lanes of the second.
-  // The scales of a row's 64 columns are 2 or 4 bytes; lane 0 stores those of
-  // row g, lane 1 those of row g + 8.
+  // eight bytes of codes: even lanes of the first slab, odd lanes of the
+  // second. The scales of a row's 64 columns are 2 or 4 bytes; lane 0 stores
+  // those of row g, lane 1 those of row g + 8.
   struct Lane {
     std::uint8_t* codes;
     std::uint8_t* scales;
     std::int64_t column;
     bool codes_inside;
     bool whole;  // all 64 columns are there, and their scales are aligned
+    unsigned words[2][2], scale[2][2];  // [half][slab]
+    bool valid[2][2];
 
     __device__ Lane(const QuantizeEpilogue& e, const TransformShape& shape,
                     std::int64_t row, std::int64_t first_column)
         : column(first_column) {
       const int t = lane_t();
-      const std::int64_t c =
-          column + ((t & 1) != 0 ? 32 : 0) + 8 * (t & ~1);
+      const std::int64_t c = column + ((t & 1) != 0 ? 32 : 0) + 8 * (t & ~1);
       codes = e.out.codes + (row * shape.cols + c) / 2;
       codes_inside = c < shape.cols;
       whole = shape.cols % 64 == 0;
@@ -52,27 +53,28 @@ struct QuantizeEpilogue {
       scales = static_cast<std::uint8_t*>(e.out.scales) +
                (scale_row * shape.cols + column) / kGroup * kScaleBytes;
     }
-    __device__ void advance(const QuantizeEpilogue&,
-                            const TransformShape& shape, std::int64_t rows) {
+    __device__ void advance(const TransformShape& shape, std::int64_t rows) {
       codes += rows * shape.cols / 2;
       scales += rows * shape.cols / kGroup * kScaleBytes;
     }
 
-    __device__ void store(const QuantizeEpilogue& e, Shared& shared,
-                          const TransformShape& shape, std::int64_t row,
-                          const float (&sums)[2][4][4]) const {
+    __device__ void take(const QuantizeEpilogue& e, Shared& shared,
+                         const TransformShape&, std::int64_t, int slab,
+                         const float (&sums)[4][4]) {
       const OctetQuantizer<F> quantizer{e.constants, shared.table};
-      unsigned words[2][2], scale[2][2];  // [half][slab]
-      bool valid[2][2];
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
+        float v[8];
+        slab_octet(sums, half, v);
+        words[half][slab] = quantizer.template quantize<kAbsMaxOnly>(
+            v, &scale[half][slab], &valid[half][slab]);
+      }
+    }
+
+    __device__ void finish(const QuantizeEpilogue& e,
+                           const TransformShape& shape, std::int64_t row) {
 #pragma unroll
-        for (int slab = 0; slab < 2; ++slab) {
-          float v[8];
-          slab_octet(sums[slab], half, v);
-          words[half][slab] = quantizer.template quantize<kAbsMaxOnly>(
-              v, &scale[half][slab], &valid[half][slab]);
-        }
+      for (int half = 0; half < 2; ++half) {
         store_codes(shape, row, half, words[half]);
       }
       if (whole) {
@@ -87,23 +89,25 @@ struct QuantizeEpilogue {
     }
 
     __device__ void store_codes(const TransformShape& shape, std::int64_t row,
-                                int half, const unsigned (&words)[2]) const {
+                                int half,
+                                const unsigned (&row_words)[2]) const {
       const bool odd = (lane_t() & 1) != 0;
       const unsigned other =
-          __shfl_xor_sync(kFullWarp, odd ? words[0] : words[1], 1);
+          __shfl_xor_sync(kFullWarp, odd ? row_words[0] : row_words[1], 1);
       if (codes_inside && row + 8 * half < shape.rows) {
         *reinterpret_cast<uint2*>(codes + half * 4 * shape.cols) =
-            odd ? make_uint2(other, words[1]) : make_uint2(words[0], other);
+            odd ? make_uint2(other, row_words[1])
+                : make_uint2(row_words[0], other);
       }
     }
 
     __device__ void store_whole_scales(const TransformShape& shape,
                                        std::int64_t row,
-                                       const unsigned (&scale)[2][2]) const {
+                                       const unsigned (&bits)[2][2]) const {
       const int t = lane_t();
       const int half = t & 1;
-      unsigned packed = half != 0 ? scale[1][0] : scale[0][0];
-      const unsigned second = half != 0 ? scale[1][1] : scale[0][1];
+      unsigned packed = half != 0 ? bits[1][0] : bits[0][0];
+      const unsigned second = half != 0 ? bits[1][1] : bits[0][1];
       packed |= second << (F == Family::kPowerOfTwo ? 8 : 16);
       if constexpr (F == Family::kE4m3) {
         // Lanes 2 and 3 hold the second groups of the slabs.
@@ -121,7 +125,7 @@ struct QuantizeEpilogue {
     __device__ void store_single_scales(const QuantizeEpilogue& e,
                                         const TransformShape& shape,
                                         std::int64_t row,
-                                        const unsigned (&scale)[2][2]) const {
+                                        const unsigned (&bits)[2][2]) const {
       const int t = lane_t();
       if (t % kLanes != 0) return;
 #pragma unroll
@@ -129,29 +133,27 @@ struct QuantizeEpilogue {
         const int half = i / 2, slab = i % 2;
         const std::int64_t c = column + 32 * slab + 8 * t;
         if (c >= shape.cols || row + 8 * half >= shape.rows) continue;
-        const std::int64_t index =
-            ((row + 8 * half) * shape.cols + c) / kGroup;
+        const std::int64_t index = ((row + 8 * half) * shape.cols + c) / kGroup;
         if constexpr (F == Family::kStep) {
           static_cast<std::uint16_t*>(e.out.scales)[index] =
-              static_cast<std::uint16_t>(scale[half][slab]);
+              static_cast<std::uint16_t>(bits[half][slab]);
         } else {
           static_cast<std::uint8_t*>(e.out.scales)[index] =
-              static_cast<std::uint8_t>(scale[half][slab]);
+              static_cast<std::uint8_t>(bits[half][slab]);
         }
       }
     }
 
     __device__ void report(const QuantizeEpilogue& e,
                            const TransformShape& shape, std::int64_t row,
-                           const bool (&valid)[2][2]) const {
+                           const bool (&ok)[2][2]) const {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int half = i / 2, slab = i % 2;
         const std::int64_t c = column + 32 * slab + 8 * lane_t();
-        if (!valid[half][slab] && c < shape.cols &&
-            row + 8 * half < shape.rows) {
-          report_bad(e.out.first_bad, ((row + 8 * half) * shape.cols + c) /
-                                          kGroup * kGroup);
+        if (!ok[half][slab] && c < shape.cols && row + 8 * half < shape.rows) {
+          report_bad(e.out.first_bad,
+                     ((row + 8 * half) * shape.cols + c) / kGroup * kGroup);
         }
       }
     }
@@ -160,8 +162,7 @@ struct QuantizeEpilogue {
 
 // Inputs wider than bfloat16 and the searching rules share one kernel each.
 template <Family F>
-cudaError_t launch_family(DataType type, bool absmax,
-                          const TransformCall& call,
+cudaError_t launch_family(DataType type, bool absmax, const TransformCall& call,
                           const QuantizerConstants& constants,
                           const QuantizedOutput& out) {
   const QuantizeEpilogue<F, false> any{constants, out};
@@ -216,7 +217,8 @@ Status block_transform_quantize(const BlockTransform& transform, Format format,
   cudaError_t error = cudaSuccess;
   switch (family_of(format)) {
     case Family::kPowerOfTwo:
-      error = launch_family<Family::kPowerOfTwo>(type, absmax, call, constants, out);
+      error = launch_family<Family::kPowerOfTwo>(type, absmax, call, constants,
+                                                 out);
       break;
     case Family::kE4m3:
       error = launch_family<Family::kE4m3>(type, absmax, call, constants, out);

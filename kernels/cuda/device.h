@@ -21,8 +21,8 @@ struct DeviceInfo {
   int runtime_version = 0;  // as cudaRuntimeGetVersion
 };
 
-// Of the current device. The first call for a device asks the driver, later ones
-// do not.
+// Of the current device. The first call for a device asks the driver, later
+// ones do not.
 Status device_info(DeviceInfo* info);
 
 }  // namespace wush::kernels::cuda

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "kernels/cuda/fp4_matmul_blackwell.h"
 #include "kernels/cuda/fp4_matmul_kernels.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/numerics/group_quantizer.h"
@@ -14,7 +15,16 @@ constexpr const char* kName = "fp4_matmul";
 // Tokens from which the Hopper kernel beats rereading the weights.
 constexpr std::int64_t kHopperTokens = 2 * kSmallTokens + 1;
 
-MatmulKernel choose(std::int64_t tokens, std::int64_t cols, int architecture) {
+bool can_block_scale(Format format, std::int64_t cols, int architecture) {
+  return (architecture == 120 || architecture == 121) &&
+         format != Format::kInt4 && cols % 64 == 0;
+}
+
+MatmulKernel choose(Format format, std::int64_t tokens, std::int64_t cols,
+                    int architecture) {
+  if (can_block_scale(format, cols, architecture)) {
+    return MatmulKernel::kBlockScaled;
+  }
   if (tokens < kHopperTokens) return MatmulKernel::kSmall;
   if (architecture == 90 && cols % 32 == 0) return MatmulKernel::kHopper;
   return MatmulKernel::kPortable;
@@ -46,9 +56,15 @@ Status make_plan(MatmulKernel kernel, Format format, std::int64_t tokens,
                        std::to_string(architecture % 10));
   }
   plan->kernel = kernel == MatmulKernel::kAuto
-                     ? choose(tokens, cols, architecture)
+                     ? choose(format, tokens, cols, architecture)
                      : kernel;
   plan->workspace = 0;
+  if (plan->kernel == MatmulKernel::kBlockScaled &&
+      !can_block_scale(format, cols, architecture)) {
+    return failure(kName, {tokens, features, cols},
+                   "the block-scaled kernel needs compute capability 12.0, an "
+                   "e2m1 format and columns a multiple of 64");
+  }
   if (plan->kernel == MatmulKernel::kHopper) {
     if (architecture != 90) {
       return failure(kName, {tokens, features, cols},
@@ -58,10 +74,9 @@ Status make_plan(MatmulKernel kernel, Format format, std::int64_t tokens,
       return failure(kName, {tokens, features, cols},
                      "the Hopper kernel needs columns a multiple of 32");
     }
-    plan->workspace =
-        hopper_workspace(tokens, cols,
-                         hopper_tile_tokens(tokens, features,
-                                            plan->device.multiprocessors));
+    plan->workspace = hopper_workspace(
+        tokens, cols,
+        hopper_tile_tokens(tokens, features, plan->device.multiprocessors));
   }
   return {};
 }
@@ -123,6 +138,9 @@ Status fp4_matmul(MatmulKernel kernel, Format format, std::int64_t cols,
   switch (plan.kernel) {
     case MatmulKernel::kHopper:
       error = launch_hopper_matmul(problem);
+      break;
+    case MatmulKernel::kBlockScaled:
+      error = launch_sm120_matmul(problem);
       break;
     case MatmulKernel::kPortable:
       error = launch_portable_matmul(problem);

@@ -8,19 +8,22 @@
 namespace wush::kernels::cuda {
 
 struct MatmulOutput {
-  DataType type;     // kBfloat16 or kFloat32
-  void* y;           // [x.rows, w.rows] row-major
-  const float* bias; // [w.rows], or null
+  DataType type;      // kBfloat16 or kFloat32
+  void* y;            // [x.rows, w.rows] row-major
+  const float* bias;  // [w.rows], or null
 };
 
 // Which kernel computes it. kAuto takes the fastest that the device and the
-// shape allow; the others are for tests and measurements and are refused by name
-// where they cannot run.
+// shape allow; the others are for tests and measurements and are refused by
+// name where they cannot run.
 enum class MatmulKernel : std::uint8_t {
   kAuto,
-  kSmall,     // few tokens: reads the weights once, mma.sync; any shape; sm_80
+  kSmall,     // few tokens: reads the weights once, mma.sync, sm_80; falls to
+              // kPortable's tiles where cols is not a multiple of 32
   kPortable,  // mma.sync on tiles of 128 x 128, sm_80
   kHopper,    // wgmma; sm_90a, cols a multiple of 32
+  kBlockScaled,  // mma.sync with block_scale; sm_120a, mxfp4, mxfp4-ocp and
+                 // nvfp4, cols a multiple of 64. Never been run.
 };
 
 // Bytes of device memory that fp4_matmul needs for these sizes on the current

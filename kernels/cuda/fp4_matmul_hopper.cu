@@ -5,8 +5,8 @@
 // memory, one chunk ahead, and decode them into the registers of the next
 // instructions while the tensor cores work on the last ones. The tokens are the
 // operand in shared memory. A small kernel before decodes them once into a
-// workspace that already has the layout of the tiles, so that one thread fills a
-// stage of the ring with one bulk copy.
+// workspace that already has the layout of the tiles, so that one thread fills
+// a stage of the ring with one bulk copy.
 #include <algorithm>
 
 #include "kernels/cuda/fp4_matmul_kernels.h"
@@ -18,24 +18,24 @@ namespace wush::kernels::cuda {
 namespace {
 
 constexpr int kTileFeatures = 128;
-constexpr int kConsumers = 2;         // warpgroups
+constexpr int kConsumers = 2;  // warpgroups
 constexpr int kThreads = 128 * (kConsumers + 1);
-constexpr int kRasterTokens = 8;      // token tiles walked before the next features
+constexpr int kRasterTokens = 8;  // token tiles walked before the next features
 
 template <int kTokens>
 struct Tile {
   static constexpr int kStageBytes = kTokens * 128;
-  static constexpr int kStages = kTokens == 256 ? 5 : 8;
+  static constexpr int kStages = kTokens == 256 ? 5 : kTokens == 192 ? 6 : 8;
   static constexpr int kStagingBytes = kConsumers * kTokens * 128;
   static constexpr int kBarrierBytes = 2 * kStages * 8;
   static constexpr int kSharedBytes =
       kStages * kStageBytes + kStagingBytes + kBarrierBytes + 1024;
 };
 
-// Decodes token rows into the workspace: [token tile][stage][token][64 columns],
-// each row of 128 bytes swizzled as tile_descriptor says, columns in the order
-// in which LaneWords meets them. One thread takes one word of each of the four
-// lanes' shares of a chunk; tokens and columns outside are zeros.
+// Decodes token rows into the workspace: [token tile][stage][token][64
+// columns], each row of 128 bytes swizzled as tile_descriptor says, columns in
+// the order in which LaneWords meets them. One thread takes one word of each of
+// the four lanes' shares of a chunk; tokens and columns outside are zeros.
 template <Family F>
 __global__ __launch_bounds__(256) void expand_tokens_kernel(
     OperandRows<F> x, int tile_tokens, std::int64_t padded_tokens,
@@ -84,8 +84,8 @@ struct TileGrid {
   std::int64_t feature_tiles;
 
   __device__ std::int64_t count() const { return token_tiles * feature_tiles; }
-  // kRasterTokens token tiles for every feature tile, so that the tiles that run
-  // at once share both operands in the L2 cache.
+  // kRasterTokens token tiles for every feature tile, so that the tiles that
+  // run at once share both operands in the L2 cache.
   __device__ void locate(std::int64_t index, std::int64_t* token_tile,
                          std::int64_t* feature_tile) const {
     const std::int64_t band_tiles = kRasterTokens * feature_tiles;
@@ -111,25 +111,71 @@ struct RingState {
   }
 };
 
-// A lane's two rows of a chunk of weights.
+// A lane's share of one weight row, chunk by chunk.
+template <Family F>
+struct WeightRow {
+  const std::uint8_t* codes;
+  const std::uint8_t* scales;
+  bool inside;
+
+  __device__ WeightRow(const OperandRows<F>& w, std::int64_t row, int t)
+      : inside(row < w.rows) {
+    constexpr int kScaleBytes = F == Family::kStep ? 2 : 1;
+    const std::int64_t first = inside ? row * w.cols + 32 * t : 0;
+    codes = w.codes + first / 2;
+    scales = static_cast<const std::uint8_t*>(w.scales) +
+             first / group_of(F) * kScaleBytes;
+  }
+};
+
+// Two rows, g and g + 8, of a chunk. Scales stay as they were loaded until they
+// are used, so that nothing waits for the memory here.
 template <Family F>
 struct WeightChunk {
-  LaneWords<F> upper, lower;
+  uint4 upper, lower;
+  unsigned upper_scales, lower_scales;
 
-  __device__ void load(const OperandRows<F>& w, std::int64_t row,
-                       std::int64_t column) {
-    upper.load(w, row, column);
-    lower.load(w, row + 8, column);
+  // Columns outside are met by tokens that are zero.
+  __device__ static void load_row(const WeightRow<F>& row, int chunk,
+                                  bool inside, uint4* words, unsigned* scales) {
+    *words = make_uint4(0, 0, 0, 0);
+    *scales = 0;
+    if (!inside || !row.inside) return;
+    *words = __ldg(reinterpret_cast<const uint4*>(row.codes + chunk * 64));
+    if constexpr (F == Family::kPowerOfTwo) {
+      *scales = __ldg(row.scales + chunk * 4);
+    } else {
+      *scales =
+          __ldg(reinterpret_cast<const std::uint16_t*>(row.scales + chunk * 8));
+    }
+  }
+  __device__ void load(const WeightRow<F>& u, const WeightRow<F>& l, int chunk,
+                       bool inside) {
+    load_row(u, chunk, inside, &upper, &upper_scales);
+    load_row(l, chunk, inside, &lower, &lower_scales);
+  }
+
+  __device__ static unsigned multiplier(unsigned scales, int half) {
+    if constexpr (F == Family::kE4m3) {
+      return operand_multiplier<F>(half == 0 ? scales & 0xffu : scales >> 8);
+    } else {
+      return operand_multiplier<F>(scales);
+    }
   }
 
   // Operands of the four instructions of half a chunk.
   __device__ void expand(int half, unsigned (&a)[4][4]) const {
+    const unsigned u_multiplier = multiplier(upper_scales, half);
+    const unsigned l_multiplier = multiplier(lower_scales, half);
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      const int word = 2 * half + i;
       unsigned u[4], l[4];
-      expand_word<F>(upper.word(word), upper.multiplier(word), u);
-      expand_word<F>(lower.word(word), lower.multiplier(word), l);
+      expand_word<F>(half == 0 ? (i == 0 ? upper.x : upper.y)
+                               : (i == 0 ? upper.z : upper.w),
+                     u_multiplier, u);
+      expand_word<F>(half == 0 ? (i == 0 ? lower.x : lower.y)
+                               : (i == 0 ? lower.z : lower.w),
+                     l_multiplier, l);
 #pragma unroll
       for (int s = 0; s < 2; ++s) {
         a[2 * i + s][0] = u[2 * s];
@@ -169,8 +215,8 @@ __device__ inline void store_transposed(void* to, const unsigned (&r)[4]) {
 }
 
 // Stores a warpgroup's 64 features by kTokens tokens as bfloat16: transposed
-// into shared memory [token][64 features], pieces of 16 bytes swizzled, and from
-// there in whole lines.
+// into shared memory [token][64 features], pieces of 16 bytes swizzled, and
+// from there in whole lines.
 template <int kTokens>
 __device__ inline void store_narrow(const float (&sums)[kTokens / 2],
                                     unsigned char* staging,
@@ -209,8 +255,8 @@ __device__ inline void store_narrow(const float (&sums)[kTokens / 2],
     const int m = i >> 3, piece = i & 7;
     const std::int64_t n = feature + 8 * piece;
     if (token + m >= out.tokens || n >= out.features) continue;
-    const auto* from = reinterpret_cast<const uint4*>(
-        staging + m * 128 + ((piece ^ (m & 7)) << 4));
+    const auto* from = reinterpret_cast<const uint4*>(staging + m * 128 +
+                                                      ((piece ^ (m & 7)) << 4));
     __nv_bfloat16* to = out.narrow + (token + m) * out.features + n;
     if (whole_pieces) {
       *reinterpret_cast<uint4*>(to) = *from;
@@ -277,22 +323,27 @@ __device__ inline void produce(const Ring<kTokens>& ring,
 
 // One tile's sums. On return all instructions are done and all stages released.
 template <Family F, int kTokens>
-__device__ inline void multiply_tile(
-    float (&sums)[kTokens / 2], const Ring<kTokens>& ring,
-    RingState<Tile<kTokens>::kStages>& state, const OperandRows<F>& weights,
-    std::int64_t row, std::int64_t chunks) {
+__device__ inline void multiply_tile(float (&sums)[kTokens / 2],
+                                     const Ring<kTokens>& ring,
+                                     RingState<Tile<kTokens>::kStages>& state,
+                                     const OperandRows<F>& weights,
+                                     std::int64_t row, int chunks) {
   const int t = threadIdx.x & 3;
   const bool leader = (threadIdx.x & 31) == 0;
   const auto stage = [&] {
     return ring.stages + state.stage * Tile<kTokens>::kStageBytes;
   };
+  const WeightRow<F> upper(weights, row, t), lower(weights, row + 8, t);
+  // Chunks of which this lane has columns.
+  const int own_chunks = static_cast<int>(
+      (weights.cols - 32 * t + kChunkColumns - 1) / kChunkColumns);
   WeightChunk<F> current, next;
-  current.load(weights, row, 32 * t);
+  current.load(upper, lower, 0, own_chunks > 0);
   unsigned even[4][4], odd[4][4];
   current.expand(0, even);
   int last = -1;  // stage to release
-  for (std::int64_t c = 0; c < chunks; ++c) {
-    next.load(weights, row, (c + 1) * kChunkColumns + 32 * t);
+  for (int c = 0; c < chunks; ++c) {
+    next.load(upper, lower, c + 1, c + 1 < own_chunks);
     barrier_wait(&ring.full[state.stage], state.parity);
     multiply_stage<kTokens>(sums, even, stage(), c != 0);
     warpgroup_wait<1>();
@@ -321,8 +372,7 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_matmul_kernel(
   extern __shared__ unsigned char raw[];
   unsigned char* base = raw + (-shared_address(raw) & 1023u);
   unsigned char* staging = base + T::kStages * T::kStageBytes;
-  auto* barriers =
-      reinterpret_cast<std::uint64_t*>(staging + T::kStagingBytes);
+  auto* barriers = reinterpret_cast<std::uint64_t*>(staging + T::kStagingBytes);
   const Ring<kTokens> ring{base, barriers, barriers + T::kStages};
   if (threadIdx.x == 0) {
     for (int i = 0; i < T::kStages; ++i) {
@@ -349,7 +399,8 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_matmul_kernel(
           feature_tile * kTileFeatures + 64 * warpgroup;
       float sums[kTokens / 2];
       multiply_tile<F, kTokens>(sums, ring, state, weights,
-                                feature + 16 * warp + g, chunks);
+                                feature + 16 * warp + g,
+                                static_cast<int>(chunks));
       if (out.wide != nullptr) {
         store_wide<kTokens>(sums, out, feature, token_tile * kTokens);
       } else {
@@ -381,13 +432,12 @@ cudaError_t launch(const MatmulProblem& p) {
     return error;
   }
   const bool wide = p.out.type == DataType::kFloat32;
-  const HopperOutput out{
-      p.tokens,
-      p.features,
-      p.constant * kOperandScale<F> * kOperandScale<F>,
-      p.out.bias,
-      wide ? nullptr : static_cast<__nv_bfloat16*>(p.out.y),
-      wide ? static_cast<float*>(p.out.y) : nullptr};
+  const HopperOutput out{p.tokens,
+                         p.features,
+                         p.constant * kOperandScale<F> * kOperandScale<F>,
+                         p.out.bias,
+                         wide ? nullptr : static_cast<__nv_bfloat16*>(p.out.y),
+                         wide ? static_cast<float*>(p.out.y) : nullptr};
   const auto blocks = static_cast<unsigned>(std::min<std::int64_t>(
       grid.token_tiles * grid.feature_tiles, p.multiprocessors));
   kernel<<<blocks, kThreads, T::kSharedBytes, p.stream>>>(
@@ -398,23 +448,32 @@ cudaError_t launch(const MatmulProblem& p) {
 
 template <Family F>
 cudaError_t launch_family(const MatmulProblem& p) {
-  return hopper_tile_tokens(p.tokens, p.features, p.multiprocessors) == 256
-             ? launch<F, 256>(p)
-             : launch<F, 128>(p);
+  switch (hopper_tile_tokens(p.tokens, p.features, p.multiprocessors)) {
+    case 256:
+      return launch<F, 256>(p);
+    case 192:
+      return launch<F, 192>(p);
+    default:
+      return launch<F, 128>(p);
+  }
 }
 
 }  // namespace
 
 int hopper_tile_tokens(std::int64_t tokens, std::int64_t features,
                        int multiprocessors) {
-  // Waves of tiles times the cost of one; half-size tiles are less efficient.
-  const auto cost = [&](int tile) {
+  // Waves of tiles times the cost of one. The weights are decoded once for each
+  // tile of tokens, so that narrow tiles are less efficient.
+  const auto cost = [&](int tile, double factor) {
     const std::int64_t tiles =
         ceil_div(tokens, tile) * ceil_div(features, kTileFeatures);
     return static_cast<double>(ceil_div(tiles, multiprocessors)) * tile *
-           (tile == 128 ? 1.15 : 1.0);
+           factor;
   };
-  return cost(256) <= cost(128) ? 256 : 128;
+  const double wide = cost(256, 1.0), middle = cost(192, 1.06),
+               narrow = cost(128, 1.2);
+  if (wide <= middle && wide <= narrow) return 256;
+  return middle <= narrow ? 192 : 128;
 }
 
 std::int64_t hopper_workspace(std::int64_t tokens, std::int64_t cols,

@@ -31,7 +31,7 @@ inline constexpr int kSmallTokens = 32;
 cudaError_t launch_small_matmul(const MatmulProblem& problem);
 cudaError_t launch_portable_matmul(const MatmulProblem& problem);
 
-// Tokens in a tile of the Hopper kernel for this problem: 128 or 256.
+// Tokens in a tile of the Hopper kernel for this problem: 128, 192 or 256.
 int hopper_tile_tokens(std::int64_t tokens, std::int64_t features,
                        int multiprocessors);
 std::int64_t hopper_workspace(std::int64_t tokens, std::int64_t cols,

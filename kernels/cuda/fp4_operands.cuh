@@ -2,8 +2,8 @@
 //
 // In a chunk of 128 columns lane t of four takes columns 32t .. 32t + 31: one
 // group of mxfp4 or int4, two of nvfp4, four words of eight codes. The order of
-// columns within the sum is free, so a word's codes are paired as they fall: code
-// i with code i + 4, which lie at the same bits of the word's two halves.
+// columns within the sum is free, so a word's codes are paired as they fall:
+// code i with code i + 4, which lie at the same bits of the word's two halves.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -16,7 +16,8 @@ namespace wush::kernels::cuda {
 
 constexpr int kChunkColumns = 128;
 
-// Powers of two that decoded operands lack, made up for in the result's constant.
+// Powers of two that decoded operands lack, made up for in the result's
+// constant.
 template <Family F>
 constexpr float kOperandScale = F == Family::kE4m3 ? 0x1p16f : 1.0f;
 
@@ -51,9 +52,23 @@ __device__ inline unsigned operand_multiplier(unsigned scale) {
   return bits | bits << 16;
 }
 
-// out[i] holds code i (low half) and code i + 4 of the word, decoded but for the
-// unit and kOperandScale.
-template <Family F>
+// mxfp4 in one multiplication instead of two: a factor that takes the 2^126 of
+// the code's place and the scale together, and lacks 2^kNarrowShift so that
+// bfloat16 can hold it. For scales from 2^-39 to 2^21, products of two such
+// operands are normal float32 numbers.
+inline constexpr int kNarrowShift = 20;
+inline constexpr unsigned kNarrowFirst = 88, kNarrowLast = 148;
+__device__ inline bool is_narrow(unsigned scale) {
+  return scale - kNarrowFirst <= kNarrowLast - kNarrowFirst;
+}
+__device__ inline unsigned narrow_multiplier(unsigned scale) {
+  const unsigned bits = (scale + 126 - kNarrowShift) << 7;
+  return bits | bits << 16;
+}
+
+// out[i] holds code i (low half) and code i + 4 of the word, decoded but for
+// the unit and kOperandScale. kNarrow: the multiplier is a narrow_multiplier.
+template <Family F, bool kNarrow = false>
 __device__ inline void expand_word(unsigned w, unsigned multiplier,
                                    unsigned (&out)[4]) {
   if constexpr (F == Family::kStep) {
@@ -78,7 +93,7 @@ __device__ inline void expand_word(unsigned w, unsigned multiplier,
     out[3] = (w & kSign) | (w >> 6 & kMagnitude);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      if constexpr (F == Family::kPowerOfTwo) {
+      if constexpr (F == Family::kPowerOfTwo && !kNarrow) {
         out[i] = multiply_pairs(out[i], 0x7e807e80u);  // 2^126
       }
       out[i] = multiply_pairs(out[i], multiplier);

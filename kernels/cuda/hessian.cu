@@ -1,7 +1,6 @@
-#include "kernels/cuda/hessian.h"
-
 #include <algorithm>
 
+#include "kernels/cuda/hessian.h"
 #include "kernels/cuda/hessian_kernels.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ptx.cuh"
@@ -12,7 +11,7 @@ namespace {
 // mma.sync: tiles of 64 x 64, any number of channels.
 
 constexpr int kTile = 64;
-constexpr int kTokens = 32;    // of a step
+constexpr int kTokens = 32;        // of a step
 constexpr int kPitch = kTile + 8;  // elements; rows 16 bytes apart modulo 128
 
 __device__ inline void load_transposed(unsigned (&r)[4], const void* from) {
@@ -101,7 +100,8 @@ Status accumulate_hessian(HessianKernel kernel, const void* x,
                           std::int64_t tokens, std::int64_t channels, float* h,
                           float* residual, Stream stream) {
   if (tokens < 0 || channels < 0 || tokens > 1 << 30 || channels > 1 << 30) {
-    return failure(kHessianName, {tokens, channels}, "a size is not in 0 .. 2^30");
+    return failure(kHessianName, {tokens, channels},
+                   "a size is not in 0 .. 2^30");
   }
   if (!aligned({x, h, residual})) {
     return failure(kHessianName, {tokens, channels},
@@ -125,9 +125,9 @@ Status accumulate_hessian(HessianKernel kernel, const void* x,
   }
   for (std::int64_t first = 0; first < tokens; first += chunk) {
     const auto* part = static_cast<const std::uint16_t*>(x) + first * channels;
-    if (Status s = check(launch_portable(part, std::min(chunk, tokens - first),
-                                         out, stream),
-                         kHessianName, {tokens, channels});
+    if (Status s = check(
+            launch_portable(part, std::min(chunk, tokens - first), out, stream),
+            kHessianName, {tokens, channels});
         !s.ok()) {
       return s;
     }

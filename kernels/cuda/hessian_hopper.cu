@@ -1,5 +1,5 @@
-// wgmma: tiles of 128 rows by kColumns columns of H. Both operands are boxes of 64
-// tokens by 64 channels of x as they lie in memory, k across their rows.
+// wgmma: tiles of 128 rows by kColumns columns of H. Both operands are boxes of
+// 64 tokens by 64 channels of x as they lie in memory, k across their rows.
 #include <cuda.h>
 
 #include <algorithm>
@@ -22,25 +22,37 @@ struct HessianTile {
   static constexpr int kBoxes = kRows / kBox + kColumns / kBox;
   static constexpr int kStageBytes = kBoxes * kBoxBytes;
   static constexpr int kStages = kColumns == 256 ? 4 : 6;
-  static constexpr int kSharedBytes = kStages * kStageBytes + kStages * 16 + 1024;
+  static constexpr int kSharedBytes =
+      kStages * kStageBytes + kStages * 16 + 1024;
 };
 
-// Tiles that reach below the diagonal, row by row: row tile i has i / per + 1 of
-// them, per = kColumns / kRows.
+// Tiles that reach below the diagonal: row tile i has i / per + 1 of them, per
+// = kColumns / kRows. They are walked in bands of kBandRows row tiles, column
+// by column, so that the tiles that run at once share both operands in the L2
+// cache.
+constexpr int kBandRows = 16;
+
 struct TriangleTiles {
   int per;
+  int rows;  // row tiles
 
-  __host__ __device__ std::int64_t before(std::int64_t i) const {
-    const std::int64_t whole = i / per;  // complete sets of `per` rows
-    return per * whole * (whole + 1) / 2 + (i - whole * per) * (whole + 1);
+  __host__ __device__ std::int64_t count() const {
+    const std::int64_t whole = rows / per;  // complete sets of `per` rows
+    return per * whole * (whole + 1) / 2 + (rows - whole * per) * (whole + 1);
   }
   __device__ void locate(std::int64_t index, int* row, int* column) const {
-    auto i = static_cast<std::int64_t>(
-        sqrtf(2.0f * static_cast<float>(per) * static_cast<float>(index)));
-    while (before(i) > index) --i;
-    while (before(i + 1) <= index) ++i;
-    *row = static_cast<int>(i);
-    *column = static_cast<int>(index - before(i));
+    for (int first = 0; first < rows; first += kBandRows) {
+      const int end = min(first + kBandRows, rows);
+      for (int j = 0; j * per < end; ++j) {
+        const int from = max(first, j * per);
+        if (index < end - from) {
+          *row = from + static_cast<int>(index);
+          *column = j;
+          return;
+        }
+        index -= end - from;
+      }
+    }
   }
 };
 
@@ -62,7 +74,8 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_hessian_kernel(
     fence_barrier_init();
   }
   __syncthreads();
-  const TriangleTiles triangle{kColumns / kRows};
+  const TriangleTiles triangle{
+      kColumns / kRows, static_cast<int>((out.channels + kRows - 1) / kRows)};
   const int steps = (tokens + kBox - 1) / kBox;
   const int warpgroup = threadIdx.x / 128;
   int stage = 0;
@@ -109,8 +122,8 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_hessian_kernel(
       const unsigned char* from = base + stage * T::kStageBytes;
       const std::uint64_t a =
           tile_descriptor(from + warpgroup * kBoxBytes, 1024, kBoxBytes);
-      const std::uint64_t b = tile_descriptor(
-          from + kRows / kBox * kBoxBytes, 1024, kBoxBytes);
+      const std::uint64_t b =
+          tile_descriptor(from + kRows / kBox * kBoxBytes, 1024, kBoxBytes);
       warpgroup_fence();
 #pragma unroll
       for (int k = 0; k < kBox / 16; ++k) {
@@ -131,8 +144,9 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_hessian_kernel(
 #pragma unroll
     for (int j = 0; j < kColumns / 8; ++j) {
 #pragma unroll
-      for (int r = 0; r < 4; ++r) {
-        out.add(m + (r >= 2 ? 8 : 0), n + 8 * j + (r & 1), sums[4 * j + r]);
+      for (int half = 0; half < 2; ++half) {
+        out.add_pair(m + 8 * half, n + 8 * j, sums[4 * j + 2 * half],
+                     sums[4 * j + 2 * half + 1]);
       }
     }
   }
@@ -144,9 +158,9 @@ Status encode_map(const void* x, std::int64_t tokens, std::int64_t channels,
                   CUtensorMap* map) {
   void* function = nullptr;
   cudaDriverEntryPointQueryResult found;
-  if (const cudaError_t error = cudaGetDriverEntryPointByVersion(
-          "cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault,
-          &found);
+  if (const cudaError_t error =
+          cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function,
+                                           12000, cudaEnableDefault, &found);
       error != cudaSuccess || found != cudaDriverEntryPointSuccess) {
     return failure(kHessianName, {tokens, channels},
                    "the driver has no cuTensorMapEncodeTiled");
@@ -155,12 +169,11 @@ Status encode_map(const void* x, std::int64_t tokens, std::int64_t channels,
                               static_cast<cuuint64_t>(tokens)};
   const cuuint64_t stride[1] = {static_cast<cuuint64_t>(channels) * 2};
   const cuuint32_t box[2] = {kBox, kBox}, element[2] = {1, 1};
-  const CUresult result =
-      reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function)(
-          map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(x), size,
-          stride, box, element, CU_TENSOR_MAP_INTERLEAVE_NONE,
-          CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-          CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult result = reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(
+      function)(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(x),
+                size, stride, box, element, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
     return failure(kHessianName, {tokens, channels},
                    "cuTensorMapEncodeTiled failed with " +
@@ -171,7 +184,9 @@ Status encode_map(const void* x, std::int64_t tokens, std::int64_t channels,
 
 template <int kColumns>
 std::int64_t triangle_tiles(std::int64_t channels) {
-  return TriangleTiles{kColumns / kRows}.before(ceil_div(channels, kRows));
+  return TriangleTiles{kColumns / kRows,
+                       static_cast<int>(ceil_div(channels, kRows))}
+      .count();
 }
 
 template <int kColumns>
@@ -211,11 +226,11 @@ Status launch_hopper_hessian(const void* x, std::int64_t tokens,
   const bool wide = wide_tiles(out.channels, multiprocessors);
   for (std::int64_t first = 0; first < tokens; first += chunk) {
     const std::int64_t count = std::min(chunk, tokens - first);
-    const cudaError_t error =
-        wide ? launch_hopper<256>(map, first, count, out, multiprocessors,
-                                  stream)
-             : launch_hopper<128>(map, first, count, out, multiprocessors,
-                                  stream);
+    const cudaError_t error = wide
+                                  ? launch_hopper<256>(map, first, count, out,
+                                                       multiprocessors, stream)
+                                  : launch_hopper<128>(map, first, count, out,
+                                                       multiprocessors, stream);
     if (error != cudaSuccess) {
       return check(error, kHessianName, {tokens, out.channels});
     }

@@ -9,13 +9,13 @@ __device__ inline unsigned shared_address(const void* p) {
   return static_cast<unsigned>(__cvta_generic_to_shared(p));
 }
 
-// Copies 16 bytes to shared memory without passing registers; zeros instead when
-// not `valid`.
+// Copies 16 bytes to shared memory without passing registers; zeros instead
+// when not `valid`.
 __device__ inline void copy_async_16(void* to, const void* from, bool valid) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
-                   shared_address(to)),
-               "l"(from), "r"(valid ? 16 : 0)
-               : "memory");
+  asm volatile(
+      "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
+      "l"(from), "r"(valid ? 16 : 0)
+      : "memory");
 }
 __device__ inline void commit_copies() {
   asm volatile("cp.async.commit_group;" ::: "memory");
@@ -28,9 +28,9 @@ __device__ inline void wait_copies() {
 
 // d += a b on a 16 x 8 tile, a [16, 16] row-major and b [16, 8] column-major,
 // bfloat16, float32 accumulation. Lane (g, t) = (lane / 4, lane % 4) holds
-//   a[0..3]: rows g, g + 8, g, g + 8; columns 2t, 2t, 2t + 8, 2t + 8 and the next
-//   b[0..1]: column g; rows 2t and 2t + 8 and the next
-//   d[0..3]: rows g, g, g + 8, g + 8; columns 2t, 2t + 1, 2t, 2t + 1
+//   a[0..3]: rows g, g + 8, g, g + 8; columns 2t, 2t, 2t + 8, 2t + 8 and the
+//   next b[0..1]: column g; rows 2t and 2t + 8 and the next d[0..3]: rows g, g,
+//   g + 8, g + 8; columns 2t, 2t + 1, 2t, 2t + 1
 __device__ inline void multiply_accumulate(float (&d)[4],
                                            const unsigned (&a)[4], unsigned b0,
                                            unsigned b1) {

@@ -1,10 +1,9 @@
-#include "kernels/cuda/quantize.h"
-
 #include <algorithm>
 #include <cmath>
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/octet.cuh"
+#include "kernels/cuda/quantize.h"
 #include "kernels/cuda/quantizer.cuh"
 
 namespace wush::kernels::cuda {
@@ -74,8 +73,8 @@ __device__ void report_octet(const Octet<In>& octet, std::int64_t index,
   if (bad >= 0) report_bad(first_bad, bad);
 }
 
-// A warp takes 32 * kUnroll consecutive octets of the dense tensor at a time, so
-// that loads, codes and scales are all contiguous.
+// A warp takes 32 * kUnroll consecutive octets of the dense tensor at a time,
+// so that loads, codes and scales are all contiguous.
 template <Family F, class In, bool kAbsMaxOnly, bool kHadamard>
 __global__ __launch_bounds__(kThreads) void quantize_kernel(
     const In* __restrict__ x, std::int64_t octets, QuantizerConstants constants,
@@ -88,7 +87,8 @@ __global__ __launch_bounds__(kThreads) void quantize_kernel(
   const OctetQuantizer<F> quantizer{constants, table};
   constexpr int kLanes = group_of(F) / 8;
   const int lane = threadIdx.x & 31;
-  const std::int64_t warp = (blockIdx.x * std::int64_t{kThreads} + threadIdx.x) >> 5;
+  const std::int64_t warp =
+      (blockIdx.x * std::int64_t{kThreads} + threadIdx.x) >> 5;
   const std::int64_t warps = gridDim.x * std::int64_t{kThreads} >> 5;
   for (std::int64_t first = warp * kWarpOctets; first < octets;
        first += warps * kWarpOctets) {
@@ -135,12 +135,12 @@ template <Family F, class In, bool kAbsMaxOnly, bool kHadamard>
 void launch(const QuantizeCall& call) {
   const std::int64_t wanted =
       ceil_div(call.octets, kThreads / 32 * kWarpOctets);
-  const int blocks =
-      static_cast<int>(std::min<std::int64_t>(wanted, call.multiprocessors * 32));
+  const int blocks = static_cast<int>(
+      std::min<std::int64_t>(wanted, call.multiprocessors * 32));
   quantize_kernel<F, In, kAbsMaxOnly, kHadamard>
-      <<<blocks, kThreads, 0, call.stream>>>(
-          static_cast<const In*>(call.x), call.octets, call.constants,
-          call.block, call.out);
+      <<<blocks, kThreads, 0, call.stream>>>(static_cast<const In*>(call.x),
+                                             call.octets, call.constants,
+                                             call.block, call.out);
 }
 
 template <Family F, class In>
@@ -216,14 +216,14 @@ void launch_dequantize(Family family, const QuantizedMatrix& x,
   auto* y = static_cast<Out*>(out);
   switch (family) {
     case Family::kPowerOfTwo:
-      return dequantize_kernel<Family::kPowerOfTwo><<<blocks, kThreads, 0, stream>>>(
-          codes, x.scales, unit, octets, y);
+      return dequantize_kernel<Family::kPowerOfTwo>
+          <<<blocks, kThreads, 0, stream>>>(codes, x.scales, unit, octets, y);
     case Family::kE4m3:
-      return dequantize_kernel<Family::kE4m3><<<blocks, kThreads, 0, stream>>>(
-          codes, x.scales, unit, octets, y);
+      return dequantize_kernel<Family::kE4m3>
+          <<<blocks, kThreads, 0, stream>>>(codes, x.scales, unit, octets, y);
     case Family::kStep:
-      return dequantize_kernel<Family::kStep><<<blocks, kThreads, 0, stream>>>(
-          codes, x.scales, unit, octets, y);
+      return dequantize_kernel<Family::kStep>
+          <<<blocks, kThreads, 0, stream>>>(codes, x.scales, unit, octets, y);
   }
 }
 
@@ -234,9 +234,9 @@ Status check_format(const char* kernel, Format format, float unit,
     return failure(kernel, {rows, cols}, "a size is negative");
   }
   if (cols % group != 0) {
-    return failure(kernel, {rows, cols},
-                   "columns must be a multiple of the group of " +
-                       std::to_string(group));
+    return failure(
+        kernel, {rows, cols},
+        "columns must be a multiple of the group of " + std::to_string(group));
   }
   if (!numerics::is_valid_unit(format, unit)) {
     return failure(kernel, {rows, cols},
@@ -270,9 +270,10 @@ Status quantize(Format format, ScaleRule rule, float unit, DataType type,
   if (rows * cols == 0) return {};
   DeviceInfo info;
   if (Status s = device_info(&info); !s.ok()) return s;
-  const float scale = hadamard == 0 ? 1.0f
-                                    : static_cast<float>(
-                                          1 / std::sqrt(static_cast<double>(hadamard)));
+  const float scale =
+      hadamard == 0
+          ? 1.0f
+          : static_cast<float>(1 / std::sqrt(static_cast<double>(hadamard)));
   const QuantizeCall call{quantizer_constants(format, rule, unit),
                           absmax_only(format, rule),
                           {hadamard, scale},
@@ -314,7 +315,8 @@ Status dequantize(Format format, const QuantizedMatrix& x, std::int64_t cols,
                                        stream);
       break;
     case DataType::kFloat16:
-      launch_dequantize<__half>(family_of(format), x, octets, unit, out, stream);
+      launch_dequantize<__half>(family_of(format), x, octets, unit, out,
+                                stream);
       break;
     case DataType::kFloat32:
       launch_dequantize<float>(family_of(format), x, octets, unit, out, stream);

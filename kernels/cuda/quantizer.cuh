@@ -1,6 +1,6 @@
-// The group quantizer for a warp: every lane holds eight consecutive values of a
-// row, and the two or four lanes of a group find its scale together. Gives the
-// bits of numerics::GroupQuantizer<F, float>; files that include this are
+// The group quantizer for a warp: every lane holds eight consecutive values of
+// a row, and the two or four lanes of a group find its scale together. Gives
+// the bits of numerics::GroupQuantizer<F, float>; files that include this are
 // compiled with -fmad=false.
 #pragma once
 
@@ -220,9 +220,8 @@ struct OctetQuantizer {
       // 1.5 * 2^-127 on.
       const unsigned bits = __float_as_uint(statistic * factor);
       const int byte = static_cast<int>((bits + c.round_up) >> 23);
-      return bits < 0x00600000u
-                 ? 0u
-                 : min(max(byte - c.exponent_offset, 0), 254);
+      return bits < 0x00600000u ? 0u
+                                : min(max(byte - c.exponent_offset, 0), 254);
     }
   }
 
@@ -365,8 +364,8 @@ struct OctetQuantizer {
 
   // Quantizes the group that this lane's eight values belong to; all lanes of
   // the warp take part. Returns the lane's codes; the group's scale bits in
-  // *scale; *valid is false, for every lane of the group, if the group cannot be
-  // quantized.
+  // *scale; *valid is false, for every lane of the group, if the group cannot
+  // be quantized.
   template <bool kAbsMaxOnly>
   __device__ unsigned quantize(const float (&x)[8], unsigned* scale,
                                bool* valid) const {
@@ -374,7 +373,8 @@ struct OctetQuantizer {
       return quantize_absmax(x, scale, valid);
     } else {
       const float s = statistic(x);
-      const unsigned base = scale_for(s, c.absmax_factor);  // 0 for a group of 0
+      const unsigned base =
+          scale_for(s, c.absmax_factor);  // 0 for a group of 0
       if constexpr (F == Family::kStep) {
         *valid = (base & 0x7f80u) != 0x7f80u;
       } else {

@@ -1,8 +1,7 @@
-#include "kernels/cuda/scale_layout.h"
-
 #include <algorithm>
 
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/scale_layout.h"
 
 namespace wush::kernels::cuda {
 namespace {

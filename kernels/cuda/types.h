@@ -3,8 +3,8 @@
 // Every function enqueues on the given stream of the current device and returns
 // at once; pointers are device pointers, aligned to 16 bytes unless said
 // otherwise, and stay valid until the stream has run past the call. Layouts are
-// those of kernels/cpu/quantize.h: matrices row-major, two codes a byte with the
-// even column in the low nibble, scales [rows, cols / group].
+// those of kernels/cpu/quantize.h: matrices row-major, two codes a byte with
+// the even column in the low nibble, scales [rows, cols / group].
 #pragma once
 
 #include <cstdint>

@@ -211,7 +211,9 @@ struct GroupQuantizer {
     }
   }
 
-  // Decoding multiplies the element by P(scale * unit).
+  // Decoding multiplies the element by P(scale * unit). (In float32 the product
+  // is infinite for the largest elements of mxfp4 at scale byte 254, that is
+  // for inputs above 2.8e38.)
   WUSH_HOST_DEVICE constexpr P decode_multiplier(std::uint16_t scale) const {
     return decode_scale(scale) * unit.value;
   }

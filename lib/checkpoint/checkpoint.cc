@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <mutex>
 #include <set>
+#include <system_error>
 
 #include "lib/checkpoint/safetensors.h"
 #include "lib/checkpoint/shards.h"
@@ -178,19 +179,19 @@ Checkpoint Checkpoint::open(const std::filesystem::path& directory) {
   auto state = std::make_unique<State>();
   state->directory = directory;
   const std::string shown = printable(directory.string(), 4096);
-  if (!std::filesystem::is_directory(directory)) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(directory, error)) {
     throw InputError(
-        shown, fmt::format("expected a checkpoint directory, found {}",
-                           std::filesystem::exists(directory) ? "something else"
-                                                              : "nothing"));
+        shown, fmt::format("expected a checkpoint directory, found \"{}\"",
+                           error ? error.message() : "a file"));
   }
   const std::filesystem::path config_path = directory / "config.json";
   state->config_text = read_config_text(config_path);
   state->config = parse_config(state->config_text, config_path.string());
   // A single file comes before an index, as in transformers.
-  if (std::filesystem::exists(directory / kSingleFile)) {
+  if (std::filesystem::exists(directory / kSingleFile, error)) {
     state->open_single(directory / kSingleFile);
-  } else if (std::filesystem::exists(directory / kIndexFile)) {
+  } else if (std::filesystem::exists(directory / kIndexFile, error)) {
     state->open_shards(directory / kIndexFile);
   } else {
     throw InputError(shown, fmt::format("expected {} or {}, found neither",

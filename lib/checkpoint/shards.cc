@@ -12,7 +12,8 @@ namespace wush {
 namespace {
 
 constexpr uint64_t kMaxIndexBytes = 16 << 20;
-constexpr size_t kMaxShards = 512;  // each is an open file
+constexpr uint32_t kMaxIndexValues = 1 << 17;  // tensors, about
+constexpr size_t kMaxShards = 512;             // each is an open file
 constexpr size_t kMaxFileNameBytes = 255;
 constexpr std::string_view kExtension = ".safetensors";
 
@@ -32,8 +33,11 @@ std::string checked_file_name(const JsonValue& value) {
 }  // namespace
 
 WeightMap parse_shard_index(std::string_view text, const std::string& source) {
-  const JsonDocument document = JsonDocument::parse(
-      text, source, {.max_bytes = kMaxIndexBytes, .max_depth = 8});
+  const JsonDocument document =
+      JsonDocument::parse(text, source,
+                          {.max_bytes = kMaxIndexBytes,
+                           .max_depth = 8,
+                           .max_values = kMaxIndexValues});
   const JsonValue entries = document.root().at("weight_map");
   WeightMap map;
   std::set<std::string_view> files;

@@ -70,7 +70,8 @@ Json tables_json(const std::map<std::string, DataTable>& tables) {
   for (const auto& [name, table] : tables) {
     Json& entry = all[name] = Json::object();
     for (const auto& [attribute, value] : table.attributes) {
-      std::visit([&](const auto& item) { entry[attribute] = item; }, value);
+      Json& target = entry[attribute];
+      std::visit([&](const auto& item) { target = item; }, value);
     }
     for (const DataColumn& column : table.columns) {
       std::visit([&](const auto& list) { entry[column.name] = list; },

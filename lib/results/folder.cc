@@ -40,20 +40,26 @@ std::optional<CellFileName> parse_cell_file_name(std::string_view name) {
   return CellFileName{std::string(key), std::string(digest)};
 }
 
-std::vector<fs::path> cell_files(const fs::path& folder) {
-  std::vector<fs::path> files;
+std::vector<fs::path> list_folder(const fs::path& folder) {
+  std::vector<fs::path> entries;
   std::error_code error;
   fs::directory_iterator entry(folder, error);
   for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
-    if (parse_cell_file_name(entry->path().filename().string())) {
-      files.push_back(entry->path());
-    }
+    entries.push_back(entry->path());
   }
   if (error) {
     throw InputError(folder.string(),
                      fmt::format("cannot be listed: {}", error.message()));
   }
-  std::sort(files.begin(), files.end());
+  std::sort(entries.begin(), entries.end());
+  return entries;
+}
+
+std::vector<fs::path> cell_files(const fs::path& folder) {
+  std::vector<fs::path> files = list_folder(folder);
+  std::erase_if(files, [](const fs::path& path) {
+    return !parse_cell_file_name(path.filename().string());
+  });
   return files;
 }
 

@@ -28,7 +28,11 @@ struct CellFileName {
 // The parts of a cell file's name; nothing when it is not one.
 std::optional<CellFileName> parse_cell_file_name(std::string_view name);
 
-// The cell files of a folder, by name, sorted.
+// What lies in a folder, sorted. InputError when it cannot be listed.
+std::vector<std::filesystem::path> list_folder(
+    const std::filesystem::path& folder);
+
+// The cell files of a folder, sorted.
 std::vector<std::filesystem::path> cell_files(
     const std::filesystem::path& folder);
 

@@ -143,19 +143,15 @@ void ResultStore::Impl::check_plan_on_disk() {
 
 // Temporaries of runs that died; the lock says that they are nobody else's.
 void ResultStore::Impl::remove_temporaries() const {
-  std::vector<fs::path> temporaries;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (io::is_temporary(entry.path().filename().string())) {
-      temporaries.push_back(entry.path());
-    }
+  for (const fs::path& path : list_folder(folder)) {
+    if (io::is_temporary(path.filename().string())) io::remove_file(path);
   }
-  for (const auto& entry : fs::directory_iterator(folder.parent_path() / ".")) {
-    if (io::is_temporary(entry.path().filename().string(),
+  for (const fs::path& path : list_folder(folder.parent_path() / ".")) {
+    if (io::is_temporary(path.filename().string(),
                          output.filename().string())) {
-      temporaries.push_back(entry.path());
+      io::remove_file(path);
     }
   }
-  for (const fs::path& path : temporaries) io::remove_file(path);
 }
 
 // Lists the cells whose digest is right and moves the others to quarantine.

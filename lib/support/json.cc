@@ -175,28 +175,27 @@ JsonValue JsonValue::at(std::string_view key) const {
       where(), fmt::format("expected key \"{}\", found none", printable(key)));
 }
 
+uint32_t JsonValue::end_of(uint32_t index) const {
+  return storage_->nodes[index].end;
+}
+
+std::string_view JsonValue::key_of(uint32_t index) const {
+  return storage_->characters(storage_->nodes[index].key);
+}
+
 std::vector<std::pair<std::string_view, JsonValue>> JsonValue::members() const {
-  expect(JsonKind::kObject);
-  const JsonStorage& storage = *storage_;
   std::vector<std::pair<std::string_view, JsonValue>> out;
-  out.reserve(storage.nodes[index_].count);
-  for (uint32_t i = index_ + 1; i < storage.nodes[index_].end;
-       i = storage.nodes[i].end) {
-    out.emplace_back(storage.characters(storage.nodes[i].key),
-                     JsonValue(storage_, i));
-  }
+  if (is_object()) out.reserve(size());
+  for_each_member([&out](std::string_view key, const JsonValue& value) {
+    out.emplace_back(key, value);
+  });
   return out;
 }
 
 std::vector<JsonValue> JsonValue::elements() const {
-  expect(JsonKind::kArray);
-  const JsonStorage& storage = *storage_;
   std::vector<JsonValue> out;
-  out.reserve(storage.nodes[index_].count);
-  for (uint32_t i = index_ + 1; i < storage.nodes[index_].end;
-       i = storage.nodes[i].end) {
-    out.push_back(JsonValue(storage_, i));
-  }
+  if (is_array()) out.reserve(size());
+  for_each_element([&out](const JsonValue& value) { out.push_back(value); });
   return out;
 }
 

@@ -75,6 +75,23 @@ class JsonValue {
   // Arrays.
   std::vector<JsonValue> elements() const;
 
+  // Calls visit(key, value) for every member, or visit(value) for every
+  // element, without a list of them all: for vocabularies.
+  template <typename Visit>
+  void for_each_member(Visit&& visit) const {
+    expect(JsonKind::kObject);
+    for (uint32_t i = index_ + 1; i < end_of(index_); i = end_of(i)) {
+      visit(key_of(i), JsonValue(storage_, i));
+    }
+  }
+  template <typename Visit>
+  void for_each_element(Visit&& visit) const {
+    expect(JsonKind::kArray);
+    for (uint32_t i = index_ + 1; i < end_of(index_); i = end_of(i)) {
+      visit(JsonValue(storage_, i));
+    }
+  }
+
   size_t size() const;  // members or elements
 
   // "file#/json/pointer", for messages.
@@ -90,6 +107,8 @@ class JsonValue {
   JsonValue(const JsonStorage* storage, uint32_t index)
       : storage_(storage), index_(index) {}
   void expect(JsonKind kind) const;
+  uint32_t end_of(uint32_t index) const;  // after its last descendant
+  std::string_view key_of(uint32_t index) const;
 
   const JsonStorage* storage_;
   uint32_t index_;

@@ -87,7 +87,7 @@ bool flag(const JsonValue& json, std::string_view key) {
 }  // namespace
 
 AddedTokens::AddedTokens(const std::optional<JsonValue>& json,
-                         const BytePairEncoding& encoding,
+                         const Vocabulary& vocabulary,
                          const Normalizer& normalizer) {
   if (!json || json->is_null()) return;
   const std::vector<JsonValue> elements = json->elements();
@@ -97,7 +97,7 @@ AddedTokens::AddedTokens(const std::optional<JsonValue>& json,
   std::unordered_set<std::string_view> contents;
   tokens_.reserve(elements.size());
   for (const JsonValue& element : elements) {
-    AddedToken token = read(element, encoding);
+    AddedToken token = read(element, vocabulary);
     Patterns& patterns = token.normalized ? normalized_ : raw_;
     patterns.sorted.push_back(
         {token.normalized ? normalizer.apply(token.content) : token.content,
@@ -114,7 +114,7 @@ AddedTokens::AddedTokens(const std::optional<JsonValue>& json,
 }
 
 AddedToken AddedTokens::read(const JsonValue& json,
-                             const BytePairEncoding& encoding) const {
+                             const Vocabulary& vocabulary) const {
   AddedToken token;
   const JsonValue content = json.at("content");
   token.content = content.string();
@@ -126,8 +126,8 @@ AddedToken AddedTokens::read(const JsonValue& json,
   // The reference library numbers the tokens itself: those of the vocabulary
   // keep their id, others follow it one by one.
   const auto next =
-      std::max<int64_t>(encoding.size(), int64_t{largest_id_} + 1);
-  const int64_t expected = encoding.find(token.content).value_or(next);
+      std::max<int64_t>(vocabulary.size(), int64_t{largest_id_} + 1);
+  const int64_t expected = vocabulary.find(token.content).value_or(next);
   if (token.id != expected) {
     id.fail(
         fmt::format("id {} for \"{}\"", expected, printable(token.content)));

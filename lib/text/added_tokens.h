@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "lib/support/json.h"
-#include "lib/text/byte_pair_encoding.h"
 #include "lib/text/normalizer.h"
+#include "lib/text/vocabulary.h"
 
 namespace wush {
 
@@ -37,7 +37,7 @@ class AddedTokens {
   // Errors: InputError naming the token whose id differs from the one that the
   // reference library gives it, or that occurs twice.
   AddedTokens(const std::optional<JsonValue>& json,
-              const BytePairEncoding& encoding, const Normalizer& normalizer);
+              const Vocabulary& vocabulary, const Normalizer& normalizer);
 
   // Cuts a text at the tokens that are (not) normalized: the leftmost match
   // first, the longest of those.
@@ -65,8 +65,7 @@ class AddedTokens {
     bool starts[256] = {};
   };
 
-  AddedToken read(const JsonValue& json,
-                  const BytePairEncoding& encoding) const;
+  AddedToken read(const JsonValue& json, const Vocabulary& vocabulary) const;
 
   std::vector<AddedToken> tokens_;
   std::unordered_map<int32_t, size_t> by_id_;

@@ -31,11 +31,6 @@ struct BytePairEncoding::Candidate {
 
 namespace {
 
-uint64_t pair_key(int32_t left, int32_t right) {
-  return (static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32) |
-         static_cast<uint32_t>(right);
-}
-
 // An option that tokenizer.json may hold and that is not implemented.
 void check_unset(const JsonValue& model, std::string_view key) {
   const auto value = model.find_non_null(key);
@@ -48,6 +43,17 @@ void check_unset(const JsonValue& model, std::string_view key) {
 bool flag(const JsonValue& model, std::string_view key) {
   const auto value = model.find_non_null(key);
   return value && value->boolean();
+}
+
+// The model, once it is known to be of the kind that is implemented.
+const JsonValue& checked(const JsonValue& model) {
+  const auto type = model.find_non_null("type");
+  if (type && type->string() != "BPE") type->fail("model \"BPE\"");
+  for (const char* key :
+       {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
+    check_unset(model, key);
+  }
+  return model;
 }
 
 // The two halves of a merge: "a b" or ["a", "b"].
@@ -69,39 +75,17 @@ std::pair<std::string_view, std::string_view> merge_halves(
 
 }  // namespace
 
-BytePairEncoding::BytePairEncoding(const JsonValue& model) {
-  const auto type = model.find_non_null("type");
-  if (type && type->string() != "BPE") type->fail("model \"BPE\"");
-  for (const char* key :
-       {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
-    check_unset(model, key);
-  }
-  read_vocabulary(model.at("vocab"));
+BytePairEncoding::BytePairEncoding(const JsonValue& model)
+    : vocabulary_(checked(model).at("vocab")),
+      merges_(model.at("merges").size()) {
   read_merges(model.at("merges"));
   read_fallbacks(model);
   ignore_merges_ = flag(model, "ignore_merges");
 }
 
-void BytePairEncoding::read_vocabulary(const JsonValue& vocabulary) {
-  const auto members = vocabulary.members();
-  if (members.empty()) vocabulary.fail("at least one token");
-  ids_.reserve(members.size());
-  for (const auto& [text, value] : members) {
-    const auto id = static_cast<int32_t>(value.integer_in(0, kMaxTokenId));
-    const auto entry = ids_.emplace(std::string(text), id).first;
-    const auto slot = static_cast<size_t>(id);
-    if (slot >= tokens_.size()) tokens_.resize(slot + 1, nullptr);
-    if (tokens_[slot] != nullptr) {
-      value.fail(fmt::format("each id once (\"{}\" has it too)",
-                             printable(*tokens_[slot])));
-    }
-    tokens_[slot] = &entry->first;
-  }
-}
-
 int32_t BytePairEncoding::merge_token(const JsonValue& place,
                                       std::string_view text) const {
-  if (const auto id = find(text)) return *id;
+  if (const auto id = vocabulary_.find(text)) return *id;
   throw InputError(
       place.where(),
       fmt::format("expected tokens of the vocabulary, found \"{}\"",
@@ -109,22 +93,20 @@ int32_t BytePairEncoding::merge_token(const JsonValue& place,
 }
 
 void BytePairEncoding::read_merges(const JsonValue& merges) {
-  const auto elements = merges.elements();
-  merges_.reserve(elements.size());
-  int32_t rank = 0;
-  for (const JsonValue& element : elements) {
+  MergeTable::Merge merge;
+  merges.for_each_element([&](const JsonValue& element) {
     const auto [left, right] = merge_halves(element);
-    const uint64_t key =
-        pair_key(merge_token(element, left), merge_token(element, right));
-    const int32_t id = merge_token(element, fmt::format("{}{}", left, right));
-    // Of two equal merges the later counts, as in the reference library.
-    merges_.insert_or_assign(key, Merge{rank++, id});
-  }
+    merge.left = merge_token(element, left);
+    merge.right = merge_token(element, right);
+    merge.id = merge_token(element, fmt::format("{}{}", left, right));
+    merges_.insert(merge);
+    ++merge.rank;
+  });
 }
 
 void BytePairEncoding::read_fallbacks(const JsonValue& model) {
   if (const auto token = model.find_non_null("unk_token")) {
-    unknown_ = find(token->string());
+    unknown_ = vocabulary_.find(token->string());
     if (!unknown_) token->fail("a token of the vocabulary");
   }
   fuse_unknown_ = flag(model, "fuse_unk");
@@ -132,7 +114,7 @@ void BytePairEncoding::read_fallbacks(const JsonValue& model) {
   byte_tokens_.emplace();
   for (size_t byte = 0; byte < byte_tokens_->size(); ++byte) {
     const std::string text = fmt::format("<0x{:02X}>", byte);
-    const auto id = find(text);
+    const auto id = vocabulary_.find(text);
     if (!id) {
       throw InputError(
           model.at("vocab").where(),
@@ -142,23 +124,6 @@ void BytePairEncoding::read_fallbacks(const JsonValue& model) {
     }
     (*byte_tokens_)[byte] = *id;
   }
-}
-
-std::optional<int32_t> BytePairEncoding::find(std::string_view token) const {
-  const auto found = ids_.find(token);
-  if (found == ids_.end()) return std::nullopt;
-  return found->second;
-}
-
-const std::string* BytePairEncoding::token(int32_t id) const {
-  const auto slot = static_cast<size_t>(id);
-  return id >= 0 && slot < tokens_.size() ? tokens_[slot] : nullptr;
-}
-
-const BytePairEncoding::Merge* BytePairEncoding::find_merge(
-    int32_t left, int32_t right) const {
-  const auto found = merges_.find(pair_key(left, right));
-  return found == merges_.end() ? nullptr : &found->second;
 }
 
 std::vector<BytePairEncoding::Symbol> BytePairEncoding::split(
@@ -175,7 +140,7 @@ std::vector<BytePairEncoding::Symbol> BytePairEncoding::split(
     const size_t length = decode_utf8(piece, i).length;
     const std::string_view character = piece.substr(i, length);
     i += length;
-    const auto id = find(character);
+    const auto id = vocabulary_.find(character);
     if (id) {
       append(*id);
     } else if (byte_tokens_) {
@@ -199,7 +164,8 @@ void BytePairEncoding::merge(std::vector<Symbol>& symbols) const {
   std::vector<Candidate> first;
   first.reserve(symbols.size());
   for (size_t i = 0; i + 1 < symbols.size(); ++i) {
-    if (const Merge* found = find_merge(symbols[i].id, symbols[i + 1].id)) {
+    if (const MergeTable::Merge* found =
+            merges_.find(symbols[i].id, symbols[i + 1].id)) {
       first.push_back({found->rank, static_cast<int32_t>(i), found->id});
     }
   }
@@ -209,7 +175,7 @@ void BytePairEncoding::merge(std::vector<Symbol>& symbols) const {
     const Symbol& symbol = symbols[static_cast<size_t>(left)];
     if (symbol.next < 0) return;
     const Symbol& next = symbols[static_cast<size_t>(symbol.next)];
-    if (const Merge* found = find_merge(symbol.id, next.id)) {
+    if (const MergeTable::Merge* found = merges_.find(symbol.id, next.id)) {
       queue.push({found->rank, left, found->id});
     }
   };
@@ -221,7 +187,7 @@ void BytePairEncoding::merge(std::vector<Symbol>& symbols) const {
     Symbol& right = symbols[static_cast<size_t>(left.next)];
     // The pair may have changed since it was proposed; like the reference, only
     // the token that comes of it has to be the same.
-    const Merge* found = find_merge(left.id, right.id);
+    const MergeTable::Merge* found = merges_.find(left.id, right.id);
     if (found == nullptr || found->id != best.id) continue;
     left.id = best.id;
     left.next = right.next;
@@ -237,7 +203,7 @@ void BytePairEncoding::merge(std::vector<Symbol>& symbols) const {
 void BytePairEncoding::encode(std::string_view piece, const std::string& source,
                               std::vector<int32_t>& out) const {
   if (ignore_merges_) {
-    if (const auto whole = find(piece)) {
+    if (const auto whole = vocabulary_.find(piece)) {
       out.push_back(*whole);
       return;
     }

@@ -4,19 +4,15 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "lib/support/json.h"
+#include "lib/text/vocabulary.h"
 
 namespace wush {
-
-// Ids lie below this; far above any vocabulary in use.
-inline constexpr int64_t kMaxTokenId = (int64_t{1} << 20) - 1;
 
 class BytePairEncoding {
  public:
@@ -33,41 +29,21 @@ class BytePairEncoding {
   void encode(std::string_view piece, const std::string& source,
               std::vector<int32_t>& out) const;
 
-  std::optional<int32_t> find(std::string_view token) const;
-  // The token of an id; null when there is none.
-  const std::string* token(int32_t id) const;
-  // Number of tokens, which is not the largest id plus one if there are gaps.
-  int64_t size() const { return static_cast<int64_t>(ids_.size()); }
-  int32_t largest_id() const {
-    return static_cast<int32_t>(tokens_.size()) - 1;
-  }
+  const Vocabulary& vocabulary() const { return vocabulary_; }
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    size_t operator()(std::string_view text) const {
-      return std::hash<std::string_view>{}(text);
-    }
-  };
-  struct Merge {
-    int32_t rank;
-    int32_t id;  // of the merged token
-  };
   struct Symbol;
   struct Candidate;
 
-  void read_vocabulary(const JsonValue& vocabulary);
   void read_merges(const JsonValue& merges);
   void read_fallbacks(const JsonValue& model);
   int32_t merge_token(const JsonValue& place, std::string_view text) const;
-  const Merge* find_merge(int32_t left, int32_t right) const;
   std::vector<Symbol> split(std::string_view piece,
                             const std::string& source) const;
   void merge(std::vector<Symbol>& symbols) const;
 
-  std::unordered_map<std::string, int32_t, Hash, std::equal_to<>> ids_;
-  std::vector<const std::string*> tokens_;      // by id, into the keys of ids_
-  std::unordered_map<uint64_t, Merge> merges_;  // by both ids
+  Vocabulary vocabulary_;
+  MergeTable merges_;
   std::optional<std::array<int32_t, 256>> byte_tokens_;  // with byte fallback
   std::optional<int32_t> unknown_;
   bool fuse_unknown_ = false;

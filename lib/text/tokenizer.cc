@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <system_error>
 
 #include "lib/support/error.h"
 #include "lib/support/input_file.h"
@@ -32,13 +33,15 @@ struct Tokenizer::State {
   explicit State(const JsonValue& root)
       : encoding(root.at("model")),
         normalizer(root.find("normalizer")),
-        added(root.find("added_tokens"), encoding, normalizer),
+        added(root.find("added_tokens"), encoding.vocabulary(), normalizer),
         pre_tokenizer(root.find("pre_tokenizer")),
         decoder(root.find("decoder")),
         post_processor(root.find("post_processor"), vocab_size()) {}
 
   int64_t vocab_size() const {
-    return int64_t{std::max(encoding.largest_id(), added.largest_id())} + 1;
+    return int64_t{std::max(encoding.vocabulary().largest_id(),
+                            added.largest_id())} +
+           1;
   }
 
   // Appends the ids of text without added tokens that are looked for raw.
@@ -78,8 +81,10 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
+  std::error_code ignored;  // whatever is wrong, opening the file says it
   const std::filesystem::path file =
-      std::filesystem::is_directory(path) ? path / "tokenizer.json" : path;
+      std::filesystem::is_directory(path, ignored) ? path / "tokenizer.json"
+                                                   : path;
   const JsonDocument document = JsonDocument::read(file, kTokenizerLimits);
   return Tokenizer(std::make_unique<const State>(document.root()));
 }
@@ -120,15 +125,16 @@ std::string Tokenizer::decode(std::span<const int32_t> ids) const {
   std::vector<std::string> tokens;
   for (const int32_t id : ids) {
     const AddedToken* added = state_->added.find(id);
-    const std::string* plain = state_->encoding.token(id);
-    if (added == nullptr && plain == nullptr) {
+    const auto plain = state_->encoding.vocabulary().token(id);
+    if (added == nullptr && !plain) {
       throw InputError("token ids",
                        fmt::format("expected ids of the vocabulary of {}, "
                                    "found {}",
                                    vocab_size(), id));
     }
     if (added != nullptr && added->special) continue;
-    tokens.push_back(added != nullptr ? added->content : *plain);
+    tokens.emplace_back(added != nullptr ? std::string_view(added->content)
+                                         : *plain);
   }
   return state_->decoder.decode(std::move(tokens));
 }

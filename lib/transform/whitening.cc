@@ -20,16 +20,16 @@ BlockMatrix whitening_factor(const BlockMoments& damped, double lambda) {
         "eigenvalue of the joint moment {:g})",
         eigen.info() == Eigen::Success ? eigen.eigenvalues()[0] : 0.0));
   }
-  Eigen::MatrixXd u = eigen.eigenvectors().rowwise().reverse();
   const Eigen::VectorXd squared = eigen.eigenvalues().reverse();
-  for (Eigen::Index j = 0; j < u.cols(); ++j) {
-    Eigen::Index largest = 0;
-    u.col(j).cwiseAbs().maxCoeff(&largest);
-    if (u(largest, j) < 0) u.col(j) = -u.col(j);
-  }
   // S^(-lambda/2) = (S^2)^(-lambda/4).
   const Eigen::VectorXd scale = squared.array().pow(-lambda / 4);
-  return scale.asDiagonal() * u.transpose() * root->transpose();
+  BlockMatrix factor = scale.asDiagonal() *
+                       eigen.eigenvectors().rowwise().reverse().transpose() *
+                       root->transpose();
+  for (Eigen::Index i = 0; i < factor.rows(); ++i) {
+    if (factor.row(i).sum() < 0) factor.row(i) = -factor.row(i);
+  }
+  return factor;
 }
 
 }  // namespace wush

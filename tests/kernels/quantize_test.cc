@@ -24,7 +24,6 @@ using testing::Family;
 struct Packed {
   std::vector<std::uint8_t> codes;
   std::vector<std::uint16_t> scales;
-  friend bool operator==(const Packed&, const Packed&) = default;
 };
 
 // The specification, group after group. `fault` is what quantize_rows returns.

@@ -34,7 +34,7 @@ struct QuantizeKernels {
                             double* out);
 };
 
-// quantize_feedback.h. `scratch` holds feedback_scratch(width) doubles.
+// quantize_feedback.h; quantize() needs scratch(width) doubles.
 struct FeedbackKernels {
   std::int64_t (*scratch)(std::int64_t width);
   std::int64_t (*quantize)(Format, ScaleRule, float unit, const double* x,

@@ -144,12 +144,9 @@ void silu_multiply(const float* gate, const float* up, std::int64_t count,
 // Softmax of `scale` times count > 0 values, in place.
 void softmax(float* x, std::int64_t count, float scale) {
   const Float factor = V::broadcast(scale);
-  Float largest = V::broadcast(-kInfinity);
-  for_each_vector(count, [&](auto load, auto store) {
-    const Float v = V::mul(load(x), factor);
-    store(x, v);
-  });
-  largest = V::broadcast(maximum(x, count));
+  for_each_vector(
+      count, [&](auto load, auto store) { store(x, V::mul(load(x), factor)); });
+  const Float largest = V::broadcast(maximum(x, count));
   DoubleSum sum;
   for_each_vector(count, [&](auto load, auto store) {
     const Float e = vector_exp(V::sub(load(x, -kInfinity), largest));

@@ -49,8 +49,13 @@ struct PortableVector {
   static Int int_and(Int a, Int b) { return a & b; }
   static Int int_or(Int a, Int b) { return a | b; }
   static Int int_xor(Int a, Int b) { return a ^ b; }
-  static Int int_add(Int a, Int b) { return a + b; }
-  static Int int_sub(Int a, Int b) { return a - b; }
+  // Unsigned: these wrap around.
+  static Int int_add(Int a, Int b) {
+    return (Int)((UnsignedInt)a + (UnsignedInt)b);
+  }
+  static Int int_sub(Int a, Int b) {
+    return (Int)((UnsignedInt)a - (UnsignedInt)b);
+  }
   static Int int_max(Int a, Int b) { return a > b ? a : b; }
   template <int n>
   static Int shift_left(Int a) {
@@ -101,7 +106,7 @@ struct Vector<float> : PortableVector<float, std::int32_t> {
   template <int s>
   static Float exchange(Float v) {
     static_assert(s == 1 || s == 2);
-    return __builtin_shuffle(v, Int{s, 1 ^ s, 2 ^ s, 3 ^ s});
+    return Float{v[s], v[1 ^ s], v[2 ^ s], v[3 ^ s]};
   }
   static void widen(Float v, Vector<double>::Float* out) {
     out[0] = Vector<double>::Float{v[0], v[1]};

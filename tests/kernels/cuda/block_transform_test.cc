@@ -54,8 +54,8 @@ Reference transform(const Problem& p) {
         const double product =
             static_cast<double>(p.t.values[static_cast<std::size_t>(
                 (matrix * p.block + c - first) * p.block + k)]) *
-            static_cast<double>(p.x.values[static_cast<std::size_t>(
-                row * p.cols + first + k)]);
+            static_cast<double>(
+                p.x.values[static_cast<std::size_t>(row * p.cols + first + k)]);
         sum += product;
         magnitude += std::abs(product);
       }
@@ -93,8 +93,8 @@ TEST_P(CudaBlockTransform, IsTheProductInFloat32) {
     const auto y16 = narrow.host();
     const Reference want = transform(p);
     // Products are exact; each of the block's additions loses at most one unit
-    // of the last of 23 bits (the matrix units truncate) of a partial sum, which
-    // is at most the sum of magnitudes.
+    // of the last of 23 bits (the matrix units truncate) of a partial sum,
+    // which is at most the sum of magnitudes.
     const double unit = block * std::ldexp(1.0, -23);
     for (std::size_t i = 0; i < y.size(); ++i) {
       ASSERT_NEAR(static_cast<double>(y[i]), want.y[i],
@@ -117,39 +117,59 @@ using Case = std::tuple<Format, ScaleRule, int, bool>;
 
 class CudaTransformQuantize : public ::testing::TestWithParam<Case> {};
 
-// Given the transformed values, codes and scales are those of the specification.
+// Given the transformed values, codes and scales are those of the
+// specification.
+void check_quantized(Format format, ScaleRule rule, int block, bool shared,
+                     std::int64_t rows, std::int64_t blocks) {
+  const auto& f = numerics::describe(format);
+  const Problem p = make_problem(rows, blocks * block, block, shared,
+                                 DataType::kBfloat16, Data::kHeavyTailed);
+  const std::size_t size = p.x.values.size();
+  DeviceBuffer<std::uint8_t> x(p.x.bytes), t(p.t.bytes), codes(size / 2);
+  DeviceBuffer<std::uint8_t> scales(size / static_cast<std::size_t>(f.group) *
+                                    static_cast<std::size_t>(f.scale_bytes()));
+  DeviceBuffer<std::uint64_t> bad(std::vector<std::uint64_t>{kNoneBad});
+  DeviceBuffer<float> y(size);
+  const BlockTransform transform_call{t.get(), block, shared};
+  EXPECT_OK(kernels::cuda::block_transform(transform_call, x.get(), p.rows,
+                                           p.cols, DataType::kFloat32, y.get(),
+                                           nullptr));
+  EXPECT_OK(kernels::cuda::block_transform_quantize(
+      transform_call, format, rule, 0, DataType::kBfloat16, x.get(), p.rows,
+      p.cols, {codes.get(), scales.get(), bad.get()}, nullptr));
+  const auto want =
+      testing::quantize_by_specification(format, rule, 0, y.host());
+  EXPECT_EQ(scales.host(), want.scales) << rows << " x " << p.cols;
+  EXPECT_EQ(codes.host(), want.codes) << rows << " x " << p.cols;
+  EXPECT_EQ(bad.host()[0], kNoneBad);
+}
+
 TEST_P(CudaTransformQuantize, QuantizesTheTransformedValuesExactly) {
   WUSH_REQUIRE_GPU();
   const auto [format, rule, block, shared] = GetParam();
-  const auto& f = numerics::describe(format);
   for (const auto& [rows, blocks] : {std::pair{1, 1}, {37, 5}, {300, 3}}) {
-    const Problem p = make_problem(rows, blocks * block, block, shared,
-                                   DataType::kBfloat16, Data::kHeavyTailed);
-    const std::size_t size = p.x.values.size();
-    DeviceBuffer<std::uint8_t> x(p.x.bytes), t(p.t.bytes), codes(size / 2);
-    DeviceBuffer<std::uint8_t> scales(size / static_cast<std::size_t>(f.group) *
-                                      static_cast<std::size_t>(f.scale_bytes()));
-    DeviceBuffer<std::uint64_t> bad(std::vector<std::uint64_t>{kNoneBad});
-    DeviceBuffer<float> y(size);
-    const BlockTransform transform_call{t.get(), block, shared};
-    EXPECT_OK(kernels::cuda::block_transform(transform_call, x.get(), p.rows,
-                                             p.cols, DataType::kFloat32,
-                                             y.get(), nullptr));
-    EXPECT_OK(kernels::cuda::block_transform_quantize(
-        transform_call, format, rule, 0, DataType::kBfloat16, x.get(), p.rows,
-        p.cols, {codes.get(), scales.get(), bad.get()}, nullptr));
-    const auto want =
-        testing::quantize_by_specification(format, rule, 0, y.host());
-    EXPECT_EQ(scales.host(), want.scales) << rows << " x " << p.cols;
-    EXPECT_EQ(codes.host(), want.codes) << rows << " x " << p.cols;
-    EXPECT_EQ(bad.host()[0], kNoneBad);
+    ASSERT_NO_FATAL_FAILURE(
+        check_quantized(format, rule, block, shared, rows, blocks));
+  }
+}
+
+// Every kernel once, on shapes that the sanitizers get through.
+TEST(CudaTransformSanitize, EveryKernel) {
+  WUSH_REQUIRE_GPU();
+  for (const Format format : {Format::kMxfp4, Format::kNvfp4, Format::kInt4}) {
+    for (const ScaleRule rule : {ScaleRule::kAbsMax, ScaleRule::kSearch}) {
+      for (const int block : {32, 64, 128}) {
+        ASSERT_NO_FATAL_FAILURE(
+            check_quantized(format, rule, block, false, 21, 2));
+      }
+    }
   }
 }
 
 std::vector<Case> quantize_cases() {
   std::vector<Case> cases;
-  for (const Format format : {Format::kMxfp4, Format::kNvfp4, Format::kInt4,
-                              Format::kMxfp4Ocp}) {
+  for (const Format format :
+       {Format::kMxfp4, Format::kNvfp4, Format::kInt4, Format::kMxfp4Ocp}) {
     for (const ScaleRule rule :
          {ScaleRule::kAbsMax, ScaleRule::kMse2, ScaleRule::kSearch}) {
       for (const int block : {16, 32, 64, 128}) {
@@ -171,15 +191,15 @@ std::string case_name(const ::testing::TestParamInfo<Case>& info) {
       "_" + shape_name(block, shared));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Shapes, CudaTransformQuantize, ::testing::ValuesIn(quantize_cases()),
-    case_name);
+INSTANTIATE_TEST_SUITE_P(Shapes, CudaTransformQuantize,
+                         ::testing::ValuesIn(quantize_cases()), case_name);
 
 using TypeCase = std::tuple<DataType, int>;
 class CudaTransformTypes : public ::testing::TestWithParam<TypeCase> {};
 
 // End to end against the double-precision product rounded to float32: wider
-// inputs lose nothing, so only sums that fall beside a rounding boundary differ.
+// inputs lose nothing, so only sums that fall beside a rounding boundary
+// differ.
 TEST_P(CudaTransformTypes, FewCodesDifferFromTheExactProduct) {
   WUSH_REQUIRE_GPU();
   const auto [type, block] = GetParam();
@@ -192,8 +212,9 @@ TEST_P(CudaTransformTypes, FewCodesDifferFromTheExactProduct) {
     const auto& f = numerics::describe(format);
     if (block % f.group != 0) continue;
     DeviceBuffer<std::uint8_t> x(p.x.bytes), t(p.t.bytes), codes(size / 2);
-    DeviceBuffer<std::uint8_t> scales(size / static_cast<std::size_t>(f.group) *
-                                      static_cast<std::size_t>(f.scale_bytes()));
+    DeviceBuffer<std::uint8_t> scales(
+        size / static_cast<std::size_t>(f.group) *
+        static_cast<std::size_t>(f.scale_bytes()));
     EXPECT_OK(kernels::cuda::block_transform_quantize(
         {t.get(), block, false}, format, ScaleRule::kAbsMax, 0, type, x.get(),
         p.rows, p.cols, {codes.get(), scales.get(), nullptr}, nullptr));
@@ -205,32 +226,32 @@ TEST_P(CudaTransformTypes, FewCodesDifferFromTheExactProduct) {
       differing += (got[i] & 15) != (want.codes[i] & 15);
       differing += (got[i] >> 4) != (want.codes[i] >> 4);
     }
-    const double share = static_cast<double>(differing) /
-                         static_cast<double>(size);
+    const double share =
+        static_cast<double>(differing) / static_cast<double>(size);
     RecordProperty("differing_codes_" + testing::test_name(std::string(f.name)),
                    std::to_string(share));
-    // A sum is off by about block / 4 units of 2^-23 of its size; a boundary lies
-    // that close to one value in 10^5, and a scale that flips changes a group.
+    // A sum is off by about block / 4 units of 2^-23 of its size; a boundary
+    // lies that close to one value in 10^5, and a scale that flips changes a
+    // group.
     EXPECT_LT(share, 1e-3) << f.name;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, CudaTransformTypes,
-                         ::testing::Combine(
-                             ::testing::Values(DataType::kBfloat16,
-                                               DataType::kFloat16,
-                                               DataType::kFloat32),
-                             ::testing::Values(16, 32, 64, 128)),
-                         [](const auto& param) {
-                           return std::string(testing::name_of(
-                                      std::get<0>(param.param))) +
-                                  "_" + std::to_string(std::get<1>(param.param));
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Types, CudaTransformTypes,
+    ::testing::Combine(::testing::Values(DataType::kBfloat16,
+                                         DataType::kFloat16,
+                                         DataType::kFloat32),
+                       ::testing::Values(16, 32, 64, 128)),
+    [](const auto& param) {
+      return std::string(testing::name_of(std::get<0>(param.param))) + "_" +
+             std::to_string(std::get<1>(param.param));
+    });
 
 TEST(CudaTransformNotFinite, NamesTheFirstTransformedValue) {
   WUSH_REQUIRE_GPU();
-  Problem p = make_problem(40, 256, 32, false, DataType::kFloat32,
-                           Data::kNormal);
+  Problem p =
+      make_problem(40, 256, 32, false, DataType::kFloat32, Data::kNormal);
   p.x.values[20 * 256 + 70] = std::numeric_limits<float>::infinity();
   p.x = testing::store_as(DataType::kFloat32, p.x.values);
   DeviceBuffer<std::uint8_t> x(p.x.bytes), t(p.t.bytes), codes(40 * 128),
@@ -245,12 +266,12 @@ TEST(CudaTransformNotFinite, NamesTheFirstTransformedValue) {
 
 TEST(CudaTransformRefusals, NameKernelAndShape) {
   WUSH_REQUIRE_GPU();
-  EXPECT_EQ(kernels::cuda::block_transform({nullptr, 48, false}, nullptr, 4, 96,
-                                           DataType::kBfloat16, nullptr,
-                                           nullptr)
-                .message(),
-            "block_transform [4, 96, 48]: the transform block must be 16, 32, "
-            "64 or 128");
+  EXPECT_EQ(
+      kernels::cuda::block_transform({nullptr, 48, false}, nullptr, 4, 96,
+                                     DataType::kBfloat16, nullptr, nullptr)
+          .message(),
+      "block_transform [4, 96, 48]: the transform block must be 16, 32, "
+      "64 or 128");
   EXPECT_EQ(kernels::cuda::block_transform_quantize(
                 {nullptr, 16, false}, Format::kMxfp4, ScaleRule::kAbsMax, 0,
                 DataType::kBfloat16, nullptr, 4, 96,

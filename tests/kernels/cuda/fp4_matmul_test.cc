@@ -30,13 +30,19 @@ Operand make_operand(Format format, std::int64_t rows, std::int64_t cols,
   }
   for (std::int64_t i = 0; i < rows * cols / f.group; ++i) {
     const int step =
-        spread == 0 ? 0 : static_cast<int>(random() % static_cast<unsigned>(2 * spread + 1)) - spread;
+        spread == 0 ? 0
+                    : static_cast<int>(random() %
+                                       static_cast<unsigned>(2 * spread + 1)) -
+                          spread;
     if (format == Format::kNvfp4) {
-      const int code = 0x38 + (spread == 0 ? 0 : static_cast<int>(random() % 0x46u));
-      m.scales.push_back(static_cast<std::uint8_t>(spread == 0 ? code : code - 0x38 + static_cast<int>(random() % 0x38u)));
+      const int code =
+          0x38 + (spread == 0 ? 0 : static_cast<int>(random() % 0x46u));
+      m.scales.push_back(static_cast<std::uint8_t>(
+          spread == 0 ? code
+                      : code - 0x38 + static_cast<int>(random() % 0x38u)));
     } else if (format == Format::kInt4) {
-      const std::uint16_t bits = numerics::bfloat16_encode(
-          std::ldexp(1.0f + static_cast<float>(random() % 128u) / 128.0f, step));
+      const std::uint16_t bits = numerics::bfloat16_encode(std::ldexp(
+          1.0f + static_cast<float>(random() % 128u) / 128.0f, step));
       m.scales.push_back(static_cast<std::uint8_t>(bits & 255));
       m.scales.push_back(static_cast<std::uint8_t>(bits >> 8));
     } else {
@@ -60,9 +66,11 @@ std::string kernel_name(MatmulKernel kernel) {
     case MatmulKernel::kPortable:
       return "portable";
     case MatmulKernel::kHopper:
+      return "hopper";
+    case MatmulKernel::kBlockScaled:
       break;
   }
-  return "hopper";
+  return "block_scaled";
 }
 
 void check_product(MatmulKernel kernel, Format format, const Shape& s,
@@ -85,8 +93,8 @@ void check_product(MatmulKernel kernel, Format format, const Shape& s,
   EXPECT_OK(kernels::cuda::fp4_matmul(
       kernel, format, s.cols, {a_codes.get(), a_scales.get(), s.tokens, 0},
       {b_codes.get(), b_scales.get(), s.features, 0},
-      {type, y.get(), with_bias ? device_bias.get() : nullptr},
-      workspace.get(), bytes, nullptr));
+      {type, y.get(), with_bias ? device_bias.get() : nullptr}, workspace.get(),
+      bytes, nullptr));
   const auto raw = y.host();
   const double unit = numerics::describe(format).unit;
   for (std::int64_t m = 0; m < s.tokens; ++m) {
@@ -104,7 +112,8 @@ void check_product(MatmulKernel kernel, Format format, const Shape& s,
       const auto i = static_cast<std::size_t>(m * s.features + n);
       if (with_bias) {
         sum += static_cast<double>(bias[static_cast<std::size_t>(n)]);
-        magnitude += std::abs(static_cast<double>(bias[static_cast<std::size_t>(n)]));
+        magnitude +=
+            std::abs(static_cast<double>(bias[static_cast<std::size_t>(n)]));
       }
       double got;
       // The matrix units add 16 exact products and the sum so far with one
@@ -124,7 +133,8 @@ void check_product(MatmulKernel kernel, Format format, const Shape& s,
         tolerance += std::ldexp(std::abs(sum), -8);
       }
       // int4 operands are rounded to 8 bits: 2^-9 each.
-      if (format == Format::kInt4) tolerance += std::ldexp(magnitude, -8) * 1.01;
+      if (format == Format::kInt4)
+        tolerance += std::ldexp(magnitude, -8) * 1.01;
       ASSERT_NEAR(got, sum, tolerance)
           << "token " << m << " feature " << n << " of " << s.tokens << " x "
           << s.features << " x " << s.cols;
@@ -143,11 +153,22 @@ TEST_P(CudaFp4Matmul, IsTheProductOfTheDecodedOperands) {
   if (kernel == MatmulKernel::kHopper && info.architecture != 90) {
     GTEST_SKIP() << "needs compute capability 9.0";
   }
+  if (kernel == MatmulKernel::kBlockScaled && info.architecture / 10 != 12) {
+    GTEST_SKIP() << "needs compute capability 12.0";
+  }
   const bool small = kernel == MatmulKernel::kSmall;
-  for (const Shape& s :
-       {Shape{1, 1, 32}, {1, 200, 1024}, {7, 33, 96}, {16, 128, 2048},
-        {32, 72, 544}, {small ? 33 : 257, 264, 384}, {300, 129, 160},
-        {64, 1024, 4096}}) {
+  for (const Shape& s : {Shape{1, 1, 32},
+                         {1, 200, 1024},
+                         {7, 33, 96},
+                         {16, 128, 2048},
+                         {32, 72, 544},
+                         {small ? 33 : 257, 264, 384},
+                         {300, 129, 160},
+                         {64, 1024, 4096}}) {
+    if (kernel == MatmulKernel::kBlockScaled &&
+        (s.cols % 64 != 0 || format == Format::kInt4)) {
+      continue;
+    }
     for (const int spread : {0, 6}) {
       ASSERT_NO_FATAL_FAILURE(
           check_product(kernel, format, s, DataType::kFloat32, true, spread));
@@ -164,7 +185,8 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Combine(::testing::Values(MatmulKernel::kAuto,
                                          MatmulKernel::kSmall,
                                          MatmulKernel::kPortable,
-                                         MatmulKernel::kHopper),
+                                         MatmulKernel::kHopper,
+                                         MatmulKernel::kBlockScaled),
                        ::testing::Values(Format::kMxfp4, Format::kNvfp4,
                                          Format::kInt4, Format::kMxfp4Ocp)),
     [](const auto& param) {
@@ -187,12 +209,30 @@ TEST(CudaFp4MatmulLarge, HopperManyTiles) {
   }
 }
 
+// Every kernel once, on shapes that the sanitizers get through.
+TEST(CudaFp4MatmulSanitize, EveryKernel) {
+  WUSH_REQUIRE_GPU();
+  kernels::cuda::DeviceInfo info;
+  EXPECT_OK(kernels::cuda::device_info(&info));
+  for (const MatmulKernel kernel :
+       {MatmulKernel::kSmall, MatmulKernel::kPortable, MatmulKernel::kHopper}) {
+    if (kernel == MatmulKernel::kHopper && info.architecture != 90) continue;
+    for (const Format format :
+         {Format::kMxfp4, Format::kNvfp4, Format::kInt4}) {
+      for (const Shape& s : {Shape{5, 40, 160}, Shape{70, 72, 288}}) {
+        ASSERT_NO_FATAL_FAILURE(
+            check_product(kernel, format, s, DataType::kBfloat16, true, 2));
+      }
+    }
+  }
+}
+
 // Rows that are not aligned to 16 bytes.
 TEST(CudaFp4MatmulOdd, Nvfp4OfOddGroups) {
   WUSH_REQUIRE_GPU();
   for (const Shape& s : {Shape{5, 40, 16}, {40, 24, 48}, {130, 70, 208}}) {
-    for (const MatmulKernel kernel : {MatmulKernel::kAuto, MatmulKernel::kSmall,
-                                      MatmulKernel::kPortable}) {
+    for (const MatmulKernel kernel :
+         {MatmulKernel::kAuto, MatmulKernel::kSmall, MatmulKernel::kPortable}) {
       ASSERT_NO_FATAL_FAILURE(check_product(kernel, Format::kNvfp4, s,
                                             DataType::kFloat32, false, 2));
     }
@@ -209,8 +249,10 @@ TEST(CudaFp4MatmulExtremes, ScalesFarApart) {
     Operand b = make_operand(Format::kMxfp4, s.features, s.cols, 0, 2);
     for (auto& scale : a.scales) scale = 252;
     for (auto& scale : b.scales) scale = 0;
-    a.values = testing::decode_by_specification(Format::kMxfp4, a.codes, a.scales);
-    b.values = testing::decode_by_specification(Format::kMxfp4, b.codes, b.scales);
+    a.values =
+        testing::decode_by_specification(Format::kMxfp4, a.codes, a.scales);
+    b.values =
+        testing::decode_by_specification(Format::kMxfp4, b.codes, b.scales);
     DeviceBuffer<std::uint8_t> a_codes(a.codes), a_scales(a.scales),
         b_codes(b.codes), b_scales(b.scales);
     DeviceBuffer<float> y(20 * 24);
@@ -241,23 +283,20 @@ TEST(CudaFp4MatmulExtremes, ScalesFarApart) {
 TEST(CudaFp4MatmulRefusals, NameKernelAndShape) {
   WUSH_REQUIRE_GPU();
   const QuantizedMatrix none{nullptr, nullptr, 4, 0};
-  EXPECT_EQ(kernels::cuda::fp4_matmul(MatmulKernel::kAuto, Format::kMxfp4, 48,
-                                      none, none,
-                                      {DataType::kFloat32, nullptr, nullptr},
-                                      nullptr, 0, nullptr)
+  EXPECT_EQ(kernels::cuda::fp4_matmul(
+                MatmulKernel::kAuto, Format::kMxfp4, 48, none, none,
+                {DataType::kFloat32, nullptr, nullptr}, nullptr, 0, nullptr)
                 .message(),
             "fp4_matmul [4, 4, 48]: columns must be one or more groups of 32");
-  EXPECT_EQ(kernels::cuda::fp4_matmul(MatmulKernel::kAuto, Format::kMxfp4, 64,
-                                      none, none,
-                                      {DataType::kFloat16, nullptr, nullptr},
-                                      nullptr, 0, nullptr)
+  EXPECT_EQ(kernels::cuda::fp4_matmul(
+                MatmulKernel::kAuto, Format::kMxfp4, 64, none, none,
+                {DataType::kFloat16, nullptr, nullptr}, nullptr, 0, nullptr)
                 .message(),
             "fp4_matmul [4, 4, 64]: float16 output is not supported");
   const QuantizedMatrix empty{nullptr, nullptr, 0, 0};
-  EXPECT_TRUE(kernels::cuda::fp4_matmul(MatmulKernel::kAuto, Format::kMxfp4, 64,
-                                        empty, none,
-                                        {DataType::kFloat32, nullptr, nullptr},
-                                        nullptr, 0, nullptr)
+  EXPECT_TRUE(kernels::cuda::fp4_matmul(
+                  MatmulKernel::kAuto, Format::kMxfp4, 64, empty, none,
+                  {DataType::kFloat32, nullptr, nullptr}, nullptr, 0, nullptr)
                   .ok());
 }
 

@@ -35,6 +35,37 @@ void reference(const std::vector<float>& x, const Shape& s,
   }
 }
 
+void check_lower_half(HessianKernel kernel, const Shape& s) {
+  const auto x = testing::store_as(
+      DataType::kBfloat16,
+      testing::make_data(testing::Data::kNormal,
+                         static_cast<std::size_t>(s.tokens * s.channels), 4));
+  DeviceBuffer<std::uint8_t> device_x(x.bytes);
+  const auto size = static_cast<std::size_t>(s.channels * s.channels);
+  DeviceBuffer<float> h(std::vector<float>(size, 1.5f));
+  EXPECT_OK(kernels::cuda::accumulate_hessian(
+      kernel, device_x.get(), s.tokens, s.channels, h.get(), nullptr, nullptr));
+  const auto got = h.host();
+  std::vector<double> want, magnitude;
+  reference(x.values, s, &want, &magnitude);
+  // Each instruction adds 16 exact products to the sum with a truncation in
+  // units of 2^-23 of the largest term for each; one more to join h.
+  const double unit = (static_cast<double>((s.tokens + 15) / 16) * 17 + 1) *
+                      std::ldexp(1.0, -23);
+  for (std::int64_t i = 0; i < s.channels; ++i) {
+    for (std::int64_t j = 0; j < s.channels; ++j) {
+      const auto k = static_cast<std::size_t>(i * s.channels + j);
+      if (j > i) {
+        ASSERT_EQ(got[k], 1.5f) << i << ", " << j;
+      } else {
+        ASSERT_NEAR(static_cast<double>(got[k]), want[k] + 1.5,
+                    unit * (magnitude[k] + 1.5))
+            << i << ", " << j;
+      }
+    }
+  }
+}
+
 TEST_P(CudaHessian, AddsTheLowerHalfOnly) {
   WUSH_REQUIRE_GPU();
   const HessianKernel kernel = GetParam();
@@ -43,37 +74,18 @@ TEST_P(CudaHessian, AddsTheLowerHalfOnly) {
   if (kernel == HessianKernel::kHopper && info.architecture != 90) {
     GTEST_SKIP() << "needs compute capability 9.0";
   }
-  for (const Shape& s : {Shape{1, 8}, {100, 264}, {257, 136}, {130, 600}}) {
-    const auto x = testing::store_as(
-        DataType::kBfloat16,
-        testing::make_data(testing::Data::kNormal,
-                           static_cast<std::size_t>(s.tokens * s.channels), 4));
-    DeviceBuffer<std::uint8_t> device_x(x.bytes);
-    const auto size = static_cast<std::size_t>(s.channels * s.channels);
-    DeviceBuffer<float> h(std::vector<float>(size, 1.5f));
-    EXPECT_OK(kernels::cuda::accumulate_hessian(kernel, device_x.get(),
-                                                s.tokens, s.channels, h.get(),
-                                                nullptr, nullptr));
-    const auto got = h.host();
-    std::vector<double> want, magnitude;
-    reference(x.values, s, &want, &magnitude);
-    // Each instruction adds 16 exact products to the sum with a truncation in
-    // units of 2^-23 of the largest term for each; one more to join h.
-    const double unit =
-        (static_cast<double>((s.tokens + 15) / 16) * 17 + 1) *
-        std::ldexp(1.0, -23);
-    for (std::int64_t i = 0; i < s.channels; ++i) {
-      for (std::int64_t j = 0; j < s.channels; ++j) {
-        const auto k = static_cast<std::size_t>(i * s.channels + j);
-        if (j > i) {
-          ASSERT_EQ(got[k], 1.5f) << i << ", " << j;
-        } else {
-          ASSERT_NEAR(static_cast<double>(got[k]), want[k] + 1.5,
-                      unit * (magnitude[k] + 1.5))
-              << i << ", " << j;
-        }
-      }
-    }
+  for (const Shape& s :
+       {Shape{1, 8}, {100, 264}, {257, 136}, {130, 600}, {70, 2504}}) {
+    ASSERT_NO_FATAL_FAILURE(check_lower_half(kernel, s));
+  }
+}
+
+// Every kernel once, on a shape that the sanitizers get through.
+TEST(CudaHessianSanitize, EveryKernel) {
+  WUSH_REQUIRE_GPU();
+  for (const HessianKernel kernel :
+       {HessianKernel::kAuto, HessianKernel::kPortable}) {
+    ASSERT_NO_FATAL_FAILURE(check_lower_half(kernel, {70, 136}));
   }
 }
 
@@ -121,15 +133,14 @@ INSTANTIATE_TEST_SUITE_P(Kernels, CudaHessian,
 TEST(CudaHessianOdd, AnyNumberOfChannels) {
   WUSH_REQUIRE_GPU();
   const Shape s{50, 77};
-  const auto x = testing::store_as(
-      DataType::kBfloat16,
-      testing::make_data(testing::Data::kNormal, 50 * 77, 4));
+  const auto x =
+      testing::store_as(DataType::kBfloat16,
+                        testing::make_data(testing::Data::kNormal, 50 * 77, 4));
   DeviceBuffer<std::uint8_t> device_x(x.bytes);
   DeviceBuffer<float> h(std::vector<float>(77 * 77, 0.0f));
-  EXPECT_OK(kernels::cuda::accumulate_hessian(HessianKernel::kAuto,
-                                              device_x.get(), s.tokens,
-                                              s.channels, h.get(), nullptr,
-                                              nullptr));
+  EXPECT_OK(kernels::cuda::accumulate_hessian(
+      HessianKernel::kAuto, device_x.get(), s.tokens, s.channels, h.get(),
+      nullptr, nullptr));
   const auto got = h.host();
   std::vector<double> want, magnitude;
   reference(x.values, s, &want, &magnitude);
@@ -141,8 +152,8 @@ TEST(CudaHessianOdd, AnyNumberOfChannels) {
 
 TEST(CudaHessianRefusals, NameKernelAndShape) {
   WUSH_REQUIRE_GPU();
-  EXPECT_NE(kernels::cuda::accumulate_hessian(HessianKernel::kHopper, nullptr, 4,
-                                              77, nullptr, nullptr, nullptr)
+  EXPECT_NE(kernels::cuda::accumulate_hessian(HessianKernel::kHopper, nullptr,
+                                              4, 77, nullptr, nullptr, nullptr)
                 .message()
                 .find("accumulate_hessian [4, 77]: the Hopper kernel needs"),
             std::string::npos);

@@ -27,9 +27,8 @@ void run_quantize(Format format, ScaleRule rule, float unit,
   DeviceBuffer<std::uint8_t> device_x(x.bytes);
   const auto size = static_cast<std::size_t>(rows * cols);
   DeviceBuffer<std::uint8_t> codes(size / 2);
-  DeviceBuffer<std::uint8_t> scales(
-      size / static_cast<std::size_t>(f.group) *
-      static_cast<std::size_t>(f.scale_bytes()));
+  DeviceBuffer<std::uint8_t> scales(size / static_cast<std::size_t>(f.group) *
+                                    static_cast<std::size_t>(f.scale_bytes()));
   DeviceBuffer<std::uint64_t> bad(std::vector<std::uint64_t>{kNoneBad});
   EXPECT_OK(kernels::cuda::quantize(
       format, rule, unit, x.type, device_x.get(), rows, cols, hadamard,
@@ -71,15 +70,16 @@ std::string case_name(const ::testing::TestParamInfo<Case>& info) {
 
 INSTANTIATE_TEST_SUITE_P(
     Formats, CudaQuantize,
-    ::testing::Combine(
-        ::testing::Values(Format::kMxfp4, Format::kNvfp4, Format::kInt4,
-                          Format::kMxfp4Ocp),
-        ::testing::Values(ScaleRule::kAbsMax, ScaleRule::kMse2,
-                          ScaleRule::kSearch),
-        ::testing::Values(DataType::kBfloat16, DataType::kFloat16,
-                          DataType::kFloat32),
-        ::testing::Values(Data::kNormal, Data::kHeavyTailed, Data::kSubnormal,
-                          Data::kPowersOfTwo, Data::kZeros)),
+    ::testing::Combine(::testing::Values(Format::kMxfp4, Format::kNvfp4,
+                                         Format::kInt4, Format::kMxfp4Ocp),
+                       ::testing::Values(ScaleRule::kAbsMax, ScaleRule::kMse2,
+                                         ScaleRule::kSearch),
+                       ::testing::Values(DataType::kBfloat16,
+                                         DataType::kFloat16,
+                                         DataType::kFloat32),
+                       ::testing::Values(Data::kNormal, Data::kHeavyTailed,
+                                         Data::kSubnormal, Data::kPowersOfTwo,
+                                         Data::kZeros)),
     case_name);
 
 TEST(CudaQuantizeTensorUnit, GivesTheBitsOfTheSpecification) {
@@ -172,8 +172,8 @@ TEST(CudaQuantizeHadamard, GivesTheBitsOfTheSpecification) {
   for (const Format format : {Format::kMxfp4, Format::kNvfp4, Format::kInt4}) {
     for (const int block : {16, 32, 64, 128}) {
       Quantized got;
-      ASSERT_NO_FATAL_FAILURE(run_quantize(format, ScaleRule::kAbsMax, 0, x, 33,
-                                           384, block, &got));
+      ASSERT_NO_FATAL_FAILURE(
+          run_quantize(format, ScaleRule::kAbsMax, 0, x, 33, 384, block, &got));
       const auto want = testing::quantize_by_specification(
           format, ScaleRule::kAbsMax, 0,
           butterfly(x.values, static_cast<std::size_t>(block)));
@@ -185,8 +185,8 @@ TEST(CudaQuantizeHadamard, GivesTheBitsOfTheSpecification) {
 
 TEST(CudaDequantize, EveryCodeOfEveryScale) {
   WUSH_REQUIRE_GPU();
-  for (const Format format : {Format::kMxfp4, Format::kNvfp4, Format::kInt4,
-                              Format::kMxfp4Ocp}) {
+  for (const Format format :
+       {Format::kMxfp4, Format::kNvfp4, Format::kInt4, Format::kMxfp4Ocp}) {
     const auto& f = numerics::describe(format);
     const auto group = static_cast<std::size_t>(f.group);
     const std::size_t groups = f.scale_bytes() == 2 ? 65536 : 256;
@@ -198,7 +198,8 @@ TEST(CudaDequantize, EveryCodeOfEveryScale) {
         scales.push_back(static_cast<std::uint8_t>(s >> 8));
       }
       for (std::size_t c = 0; c < group; c += 2) {
-        codes.push_back(static_cast<std::uint8_t>((c & 15) | ((c + 1) & 15) << 4));
+        codes.push_back(
+            static_cast<std::uint8_t>((c & 15) | ((c + 1) & 15) << 4));
       }
       numerics::dispatch_format(format, [&]<Format F>() {
         using Quantizer = numerics::GroupQuantizer<F, float>;

@@ -9,8 +9,8 @@ namespace wush::testing {
 
 using numerics::Format;
 
-HostQuantized quantize_by_specification(Format format,
-                                        numerics::ScaleRule rule, float unit,
+HostQuantized quantize_by_specification(Format format, numerics::ScaleRule rule,
+                                        float unit,
                                         const std::vector<float>& x) {
   HostQuantized out;
   numerics::dispatch_format(format, [&]<Format F>() {

@@ -18,22 +18,22 @@
 #include "kernels/numerics/bfloat16.h"
 
 // Skips the test, by name, where there is no CUDA device.
-#define WUSH_REQUIRE_GPU()                           \
+#define WUSH_REQUIRE_GPU()                        \
   if (::wush::kernels::cuda::device_count() == 0) \
   GTEST_SKIP() << "needs a CUDA device"
 
-#define EXPECT_OK(expression)                                     \
-  do {                                                            \
-    const ::wush::kernels::cuda::Status status_ = (expression);   \
-    ASSERT_TRUE(status_.ok()) << status_.message();               \
+#define EXPECT_OK(expression)                                   \
+  do {                                                          \
+    const ::wush::kernels::cuda::Status status_ = (expression); \
+    ASSERT_TRUE(status_.ok()) << status_.message();             \
   } while (false)
 
 #define CUDA_OK(expression) ASSERT_EQ((expression), cudaSuccess)
 
 namespace wush::testing {
 
-// Device memory of `size` values; filled with a pattern of NaN bytes at first, so
-// that a value that was not written shows.
+// Device memory of `size` values; filled with a pattern of NaN bytes at first,
+// so that a value that was not written shows.
 template <class T>
 class DeviceBuffer {
  public:
@@ -43,9 +43,8 @@ class DeviceBuffer {
   }
   explicit DeviceBuffer(const std::vector<T>& host)
       : DeviceBuffer(host.size()) {
-    EXPECT_EQ(
-        cudaMemcpy(data_, host.data(), bytes(), cudaMemcpyHostToDevice),
-        cudaSuccess);
+    EXPECT_EQ(cudaMemcpy(data_, host.data(), bytes(), cudaMemcpyHostToDevice),
+              cudaSuccess);
   }
   DeviceBuffer(const DeviceBuffer&) = delete;
   DeviceBuffer& operator=(const DeviceBuffer&) = delete;
@@ -57,9 +56,8 @@ class DeviceBuffer {
   std::vector<T> host() const {
     std::vector<T> values(size_);
     EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
-    EXPECT_EQ(
-        cudaMemcpy(values.data(), data_, bytes(), cudaMemcpyDeviceToHost),
-        cudaSuccess);
+    EXPECT_EQ(cudaMemcpy(values.data(), data_, bytes(), cudaMemcpyDeviceToHost),
+              cudaSuccess);
     return values;
   }
 

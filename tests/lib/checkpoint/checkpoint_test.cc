@@ -458,11 +458,12 @@ TEST(Checkpoint, MissingFolderAndFileInItsPlace) {
   const TemporaryFolder folder;
   EXPECT_THAT(
       message_of<InputError>([&] { Checkpoint::open(folder / "none"); }),
-      HasSubstr("expected a checkpoint directory, found nothing"));
+      HasSubstr("expected a checkpoint directory, found \"No such file or "
+                "directory\""));
   write_file(folder / "file", "x");
   EXPECT_THAT(
       message_of<InputError>([&] { Checkpoint::open(folder / "file"); }),
-      HasSubstr("expected a checkpoint directory, found something else"));
+      HasSubstr("expected a checkpoint directory, found \"a file\""));
 }
 
 TEST(Checkpoint, WrongShapeAskedForIsRefused) {

@@ -160,7 +160,6 @@ INSTANTIATE_TEST_SUITE_P(
         FaultCase{"NoSpaceOnce", io::FaultKind::kNoSpace, false, {0, 3}},
         FaultCase{"NoSpaceFromThere", io::FaultKind::kNoSpace, true, {0, 3}},
         FaultCase{"IoErrorOnce", io::FaultKind::kIoError, false, {0, 3}},
-        FaultCase{"IoErrorFromThere", io::FaultKind::kIoError, true, {0, 3}},
         FaultCase{"Interrupted", io::FaultKind::kInterrupted, false, {0}},
         FaultCase{"ShortWrite", io::FaultKind::kShortWrite, false, {0}},
         FaultCase{"Killed", io::FaultKind::kKill, false, {-SIGKILL}}),

@@ -131,6 +131,26 @@ TEST_P(SampleCellTest, HasTheSameBytesEveryTime) {
   EXPECT_EQ(hdf5::cell_image(sample_key(GetParam()), record), image);
 }
 
+TEST(MergedImage, HasTheSameBytesEveryTime) {
+  const TemporaryFolder folder;
+  run_sweep(folder.path(), 4);
+  std::vector<hdf5::CellFile> cells;
+  for (const fs::path& file : files_of(folder / "demo.d", ".h5")) {
+    cells.push_back({file.filename().string().substr(0, 32), file});
+  }
+  const auto merge = [&] {
+    return hdf5::merged_image("name: demo\n", {{"a", "b"}}, cells);
+  };
+  const std::string image = merge();
+  EXPECT_EQ(merge(), image);
+  std::ofstream(folder / "merged.h5", std::ios::binary) << image;
+  EXPECT_THAT(read_results(folder / "merged.h5").cells, SizeIs(4));
+  // A file that holds another cell than its name says.
+  std::swap(cells[0].path, cells[1].path);
+  EXPECT_THAT(message_of<InputError>(merge),
+              HasSubstr("expected the one cell"));
+}
+
 INSTANTIATE_TEST_SUITE_P(All, SampleCellTest, ::testing::Range(0, 4));
 
 TEST(ResultStore, ListsCellsInPlanOrder) {

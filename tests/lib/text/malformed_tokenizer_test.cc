@@ -94,6 +94,12 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         with("other_model", "/model/type", "Unigram", "model \"BPE\"",
              "string \"Unigram\""),
+        Refused{"unigram",
+                [](json& tokenizer) {
+                  tokenizer["model"] = {{"type", "Unigram"},
+                                        {"vocab", json::array()}};
+                },
+                "/model/type", "model \"BPE\"", "string \"Unigram\""},
         with("dropout", "/model/dropout", 0.1, "null", "number 0.1"),
         with("subword_prefix", "/model/continuing_subword_prefix", "##", "null",
              "string \"##\""),

@@ -251,6 +251,28 @@ TEST(PostProcessor, SurroundsTheText) {
       HasSubstr("expected ids of the vocabulary of 262, found 262"));
 }
 
+TEST(Decoder, MetaspaceDropsTheFirstMark) {
+  json tokenizer = sentence_piece_tokenizer();
+  tokenizer["decoder"] = {{"type", "Metaspace"}, {"replacement", "\u2581"}};
+  const std::vector<int32_t> ids = {260, 259, 257, 260};
+  EXPECT_EQ(make(tokenizer).decode(ids), "ab  a");
+  tokenizer["decoder"]["prepend_scheme"] = "never";
+  EXPECT_EQ(make(tokenizer).decode(ids), " ab  a");
+}
+
+TEST(Decoder, StripsBothEnds) {
+  json tokenizer = sentence_piece_tokenizer();
+  tokenizer["decoder"]["decoders"][3]["stop"] = 1;
+  EXPECT_EQ(make(tokenizer).decode(std::vector<int32_t>{262, 258, 257, 257}),
+            " a ");
+}
+
+TEST(Decoder, WithoutOneTokensAreJoinedBySpaces) {
+  json tokenizer = byte_level_tokenizer();
+  tokenizer["decoder"] = nullptr;
+  EXPECT_EQ(make(tokenizer).decode(std::vector<int32_t>{256, 'c'}), "ab c");
+}
+
 TEST(KnownRegex, CutsAreThePublishedOnes) {
   std::vector<std::string> pieces;
   KnownRegex(kGpt2Pattern)
