@@ -366,11 +366,16 @@ std::string baseline_note(const Baseline& baseline, const Section& section,
       section.rows.begin(), section.rows.end(), [column](const Row& row) {
         return !std::holds_alternative<std::monostate>(row.values[column]);
       });
+  if (!compared) {
+    return fmt::format(
+        "No differences: no other cell with {} has this measurement; choose "
+        "another with --baseline.",
+        baseline.text());
+  }
   return fmt::format(
-      compared ? "Δ is the difference from the same cell with {}, paired by "
-                 "window; choose another with --baseline."
-               : "No differences: no other cell with {} has this measurement; "
-                 "choose another with --baseline.",
+      "Δ is the difference from the same cell with {}, paired by window; "
+      "choose "
+      "another with --baseline.",
       baseline.text());
 }
 
@@ -383,7 +388,7 @@ Estimate estimate(const std::vector<double>& values) {
   for (const double value : values) {
     squares += (value - result.mean) * (value - result.mean);
   }
-  result.standard_error = std::sqrt(squares / n / n);
+  result.standard_error = std::sqrt(squares / (n - 1) / n);
   return result;
 }
 

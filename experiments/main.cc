@@ -44,6 +44,14 @@ int guarded(const Action& action) {
   }
 }
 
+std::string list_subcommands(const CLI::App& program) {
+  std::string names;
+  for (const CLI::App* command : program.get_subcommands({})) {
+    names += (names.empty() ? "" : ", ") + command->get_name();
+  }
+  return names;
+}
+
 std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));
 }
@@ -65,6 +73,12 @@ int run_program(int argc, char** argv) {
        {add_run, add_plan, add_merge, add_cells, add_table, add_figure,
         add_report, add_inspect, add_tokenize, add_logits}) {
     add(program, action);
+  }
+  if (argc > 1 && argv[1][0] != '-' &&
+      program.get_subcommand_no_throw(argv[1]) == nullptr) {
+    return fail(static_cast<int>(ExitCode::kInput),
+                fmt::format("expected one of {}, found '{}'",
+                            list_subcommands(program), argv[1]));
   }
   try {
     program.parse(argc, argv);

@@ -196,7 +196,7 @@ double total(const Work& work) {
 
 DiskUse predict_disk(const ModelConfig& model, const WindowCounts& windows,
                      const Measures& measures, const CellSpec& cell) {
-  constexpr std::int64_t kObjects = 48 << 10;  // HDF5 groups, attributes
+  constexpr std::int64_t kObjects = 10 << 10;  // HDF5 groups, attributes
   constexpr std::int64_t kRow = 64;            // of a record of a linear
   DiskUse use;
   use.result = kObjects;

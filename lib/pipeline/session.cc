@@ -162,13 +162,21 @@ void ModelSession::run_layer_loss(const CellSpec& spec,
   const StageTimer timer(result.seconds, "layer loss");
   const auto& repeats = inputs_.measures.layer_loss->repeats;
   const auto found = repeats.find(spec.transform.name);
+  std::vector<LinearRecord> records;
   for (const LayerStudy& study : studies_) {
     progress_.step("layer loss", study.layer, blocks_);
-    for (LayerLoss& loss :
-         measure_layer_loss(device_, checkpoint_, *evaluation_rotary_, study,
-                            method, found == repeats.end() ? 1 : found->second,
-                            progress_, result.linears)) {
+    for (LayerLoss& loss : measure_layer_loss(
+             device_, checkpoint_, *evaluation_rotary_, study, method,
+             found == repeats.end() ? 1 : found->second, progress_, records)) {
       result.layer_loss.push_back(std::move(loss));
+    }
+  }
+  // Where the whole model is quantized too, its linears stand in the records;
+  // of these solves only what a reader has to know is added.
+  const bool whole_model = inputs_.measures.perplexity || inputs_.measures.kl;
+  for (LinearRecord& record : records) {
+    if (!whole_model || record.attempts > 1 || !record.fallback.empty()) {
+      result.linears.push_back(std::move(record));
     }
   }
 }

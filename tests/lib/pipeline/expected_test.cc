@@ -2,6 +2,8 @@
 // the nano checkpoint: float32 model, float64 quantizer and transforms.
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -116,7 +118,20 @@ TEST(Expected, BaselinePerplexity) {
 
 struct PerplexityCase {
   std::string format, method, transform;
+
+  // The signs of the singular vectors behind wush and kbbq are free, and the
+  // reference's are not known. Five random draws of them gave perplexities of
+  // 12.34 .. 12.54 (mxfp4, rtn, wush), a standard deviation of 0.6 %: two
+  // implementations differ by 0.9 %, and by more than 1.8 % in one of twenty.
+  double tolerance() const {
+    if (method == "gptq") return 0.015;
+    return transform == "wush" || transform == "kbbq(0.75)" ? 0.018 : 0.005;
+  }
 };
+
+void PrintTo(const PerplexityCase& c, std::ostream* out) {
+  *out << c.format << " " << c.method << " " << c.transform;
+}
 
 class ExpectedPerplexity : public ::testing::TestWithParam<PerplexityCase> {};
 
@@ -132,8 +147,7 @@ TEST_P(ExpectedPerplexity, Reproduced) {
   const double wanted =
       expected_values()["perplexity"][c.format][c.method][c.transform];
   RecordProperty("perplexity", std::to_string(result.perplexity->value));
-  EXPECT_NEAR(result.perplexity->value / wanted, 1,
-              c.method == "rtn" ? 0.005 : 0.015)
+  EXPECT_NEAR(result.perplexity->value / wanted, 1, c.tolerance())
       << nano.quiet.notes;
 }
 
@@ -158,6 +172,85 @@ INSTANTIATE_TEST_SUITE_P(Nano, ExpectedPerplexity,
                                   test.param.transform.substr(
                                       0, test.param.transform.find('('));
                          });
+
+// Geometric mean over the linears of layers 1 and 2 of the held-out nvfp4 loss.
+double mean_loss(ModelSession& session, const std::string& method, int block,
+                 numerics::ScaleRule rule) {
+  CellSpec spec = cell("nvfp4", "wush", method);
+  spec.options.transform_block = block;
+  spec.options.weight_scale = spec.options.activation_scale = rule;
+  const CellResult result = session.run_cell(spec, nullptr, 1e9);
+  EXPECT_EQ(result.status, CellStatus::kDone) << result.error;
+  double logarithms = 0;
+  for (const LayerLoss& loss : result.layer_loss) {
+    logarithms += std::log(loss.mse);
+  }
+  return std::exp(logarithms / static_cast<double>(result.layer_loss.size()));
+}
+
+class Improvements : public ::testing::TestWithParam<std::string> {};
+
+// What larger transform blocks and searched scales bring (issue: about 20 %,
+// 28 %, and together 41 % with gptq and 40 % with rtn). Three points either way
+// cover the signs of the singular vectors, which move a mean over 14 linears by
+// about a percent.
+TEST_P(Improvements, LargerBlocksAndSearchedScalesLowerTheLoss) {
+  WUSH_REQUIRE_SHARED(kExpected);
+  Measures measures;
+  measures.layer_loss = LayerLossMeasure{{1, 2}, 16, false, {}};
+  Nano nano(measures, 128, 16);
+  using numerics::ScaleRule;
+  const std::string& method = GetParam();
+  const double base = mean_loss(*nano.session, method, 0, ScaleRule::kAbsMax);
+  const auto gain = [&](int block, ScaleRule rule) {
+    return 100 * (1 - mean_loss(*nano.session, method, block, rule) / base);
+  };
+  const double wide = gain(128, ScaleRule::kAbsMax);
+  const double searched = gain(0, ScaleRule::kSearch);
+  const double both = gain(128, ScaleRule::kSearch);
+  std::printf("%s: K = 128 %.1f %%, searched scales %.1f %%, both %.1f %%\n",
+              method.c_str(), wide, searched, both);
+  EXPECT_NEAR(wide, 20, 3);
+  EXPECT_NEAR(searched, 28, 3);
+  EXPECT_NEAR(both, method == "gptq" ? 41 : 40, 3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Nano, Improvements, ::testing::Values("rtn", "gptq"),
+                         [](const auto& test) { return test.param; });
+
+class WikiText : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(WikiText, UnquantizedPerplexity) {
+  const std::string folder = "models/" + GetParam();
+  const std::string text = "data/wikitext-2-raw/wiki.test.raw";
+  WUSH_REQUIRE_SHARED(folder);
+  WUSH_REQUIRE_SHARED(text);
+  std::ifstream file(testing::shared_dir() / folder /
+                     "reference_perplexity.json");
+  const nlohmann::json reference =
+      nlohmann::json::parse(file)["wikitext2_test"];
+  const Checkpoint checkpoint =
+      Checkpoint::open(testing::shared_dir() / folder);
+  const Tokenizer tokenizer = Tokenizer::load(testing::shared_dir() / folder);
+  Windows windows =
+      cut_windows(tokenize_text(tokenizer, testing::shared_dir() / text,
+                                checkpoint.config().vocab_size),
+                  512, 0, text);
+  EXPECT_EQ(windows.size(), reference["windows"].get<std::size_t>());
+  Quiet quiet;
+  const auto device = make_device("cpu", 0);
+  Measures measures;
+  measures.perplexity = true;
+  ModelSession session(*device, checkpoint, {{}, windows, measures}, quiet);
+  const CellResult result = session.run_cell(CellSpec{}, nullptr, 1e9);
+  EXPECT_NEAR(
+      result.perplexity->value / reference["torch.float32"].get<double>(), 1,
+      0.0005);
+}
+
+INSTANTIATE_TEST_SUITE_P(HuggingFace, WikiText,
+                         ::testing::Values("nano", "small"),
+                         [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace wush

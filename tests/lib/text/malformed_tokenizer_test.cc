@@ -148,7 +148,7 @@ json split(const std::string& pattern,
 json nested_sequence(int depth) {
   json step = {{"type", "NFC"}};
   for (int i = 0; i < depth; ++i) {
-    step = {{"type", "Sequence"}, {"normalizers", {step}}};
+    step = {{"type", "Sequence"}, {"normalizers", json::array({step})}};
   }
   return step;
 }
@@ -225,13 +225,16 @@ INSTANTIATE_TEST_SUITE_P(
         with("decoder_strip", "/decoder",
              {{"type", "Strip"}, {"content", " "}, {"start", -1}, {"stop", 0}},
              "integer from 0", "-1", "/decoder/start"),
-        with("added_id_differs", "/added_tokens", {token(300, "<t>")},
-             "id 260 for \"<t>\"", "300", "/added_tokens/0/id"),
-        with("added_id_of_vocabulary", "/added_tokens", {token(260, "ab")},
-             "id 256 for \"ab\"", "260", "/added_tokens/0/id"),
-        with("added_id_2_31", "/added_tokens", {token(2147483648, "<t>")},
-             "integer from 0", "2147483648", "/added_tokens/0/id"),
-        with("added_empty", "/added_tokens", {token(260, "")},
+        with("added_id_differs", "/added_tokens",
+             json::array({token(300, "<t>")}), "id 260 for \"<t>\"", "300",
+             "/added_tokens/0/id"),
+        with("added_id_of_vocabulary", "/added_tokens",
+             json::array({token(260, "ab")}), "id 256 for \"ab\"", "260",
+             "/added_tokens/0/id"),
+        with("added_id_2_31", "/added_tokens",
+             json::array({token(2147483648, "<t>")}), "integer from 0",
+             "2147483648", "/added_tokens/0/id"),
+        with("added_empty", "/added_tokens", json::array({token(260, "")}),
              "a token of 1 to 1024 bytes", "string \"\"",
              "/added_tokens/0/content"),
         with("added_twice", "/added_tokens",

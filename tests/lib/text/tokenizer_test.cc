@@ -172,7 +172,7 @@ TEST_P(AddedTokenFlags, CutTheText) {
   json tokenizer = byte_level_tokenizer();
   json token = {{"id", 260}, {"content", "<t>"}};
   token.update(GetParam().flags);
-  tokenizer["added_tokens"] = {token};
+  tokenizer["added_tokens"] = json::array({token});
   EXPECT_EQ(make(tokenizer).encode(GetParam().text), GetParam().ids);
 }
 
@@ -215,10 +215,10 @@ TEST(AddedTokens, NormalizedOnesAreLookedForInNormalizedText) {
   json tokenizer = byte_level_tokenizer();
   tokenizer["normalizer"] = {{"type", "NFC"}};
   json token = {{"id", 260}, {"content", "\u00e9!"}, {"normalized", true}};
-  tokenizer["added_tokens"] = {token};
+  tokenizer["added_tokens"] = json::array({token});
   EXPECT_THAT(make(tokenizer).encode("e\u0301!"), ElementsAre(260));
   token["normalized"] = false;
-  tokenizer["added_tokens"] = {token};
+  tokenizer["added_tokens"] = json::array({token});
   EXPECT_THAT(make(tokenizer).encode("e\u0301!"), ElementsAre(0xC3, 0xA9, '!'));
 }
 
