@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -52,6 +53,13 @@ std::string list_subcommands(const CLI::App& program) {
   return names;
 }
 
+bool has_subcommand(const CLI::App& program, const std::string& name) {
+  const auto commands = program.get_subcommands({});
+  return std::any_of(
+      commands.begin(), commands.end(),
+      [&](const CLI::App* command) { return command->get_name() == name; });
+}
+
 std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));
 }
@@ -74,8 +82,7 @@ int run_program(int argc, char** argv) {
         add_report, add_inspect, add_tokenize, add_logits}) {
     add(program, action);
   }
-  if (argc > 1 && argv[1][0] != '-' &&
-      program.get_subcommand_no_throw(argv[1]) == nullptr) {
+  if (argc > 1 && argv[1][0] != '-' && !has_subcommand(program, argv[1])) {
     return fail(static_cast<int>(ExitCode::kInput),
                 fmt::format("expected one of {}, found '{}'",
                             list_subcommands(program), argv[1]));

@@ -16,7 +16,8 @@ inline std::filesystem::path shared_dir() {
 
 }  // namespace wush::testing
 
-// Skips the test, by name, when a file or folder under the shared data is absent.
-#define WUSH_REQUIRE_SHARED(relative)                                         \
-  if (!std::filesystem::exists(::wush::testing::shared_dir() / (relative)))   \
+// Skips the test, by name, when a file or folder under the shared data is
+// absent.
+#define WUSH_REQUIRE_SHARED(relative)                                       \
+  if (!std::filesystem::exists(::wush::testing::shared_dir() / (relative))) \
   GTEST_SKIP() << "needs shared data: " << (relative)

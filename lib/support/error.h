@@ -9,15 +9,16 @@
 
 namespace wush {
 
-// Exit codes of the program (128 + n is added for a signal by the command line).
+// Exit codes of the program (128 + n is added for a signal by the command
+// line).
 enum class ExitCode : int {
   kDone = 0,
-  kCellsFailed = 1,      // the sweep ran; at least one cell holds an error
-  kInput = 2,            // the user's input is wrong
-  kStorage = 3,          // a result could not be stored
-  kLocked = 4,           // another run holds these results
-  kOutOfMemory = 5,      // the memory or its budget does not suffice
-  kDevice = 6,           // the requested device is not there
+  kCellsFailed = 1,  // the sweep ran; at least one cell holds an error
+  kInput = 2,        // the user's input is wrong
+  kStorage = 3,      // a result could not be stored
+  kLocked = 4,       // another run holds these results
+  kOutOfMemory = 5,  // the memory or its budget does not suffice
+  kDevice = 6,       // the requested device is not there
 };
 
 // Base of every error that reaches the user as one line.
@@ -31,8 +32,8 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
-// The user's input is wrong: `where` is "file", "file:line:column" or "file#/json/pointer";
-// the message says what was expected and what was found.
+// The user's input is wrong: `where` is "file", "file:line:column" or
+// "file#/json/pointer"; the message says what was expected and what was found.
 class InputError : public Error {
  public:
   InputError(const std::string& where, const std::string& message)
@@ -71,16 +72,17 @@ class NumericalError : public Error {
       : Error(ExitCode::kCellsFailed, message) {}
 };
 
-[[noreturn]] void check_failed(const char* file, int line, const char* condition,
+[[noreturn]] void check_failed(const char* file, int line,
+                               const char* condition,
                                const std::string& detail);
 
 }  // namespace wush
 
 // An invariant of the program, checked in every build; the detail is a fmt
 // format string with its arguments.
-#define WUSH_CHECK(condition, ...)                                     \
-  do {                                                                 \
-    if (!(condition)) [[unlikely]]                                     \
-      ::wush::check_failed(__FILE__, __LINE__, #condition,             \
-                           ::fmt::format(__VA_ARGS__));                \
+#define WUSH_CHECK(condition, ...)                         \
+  do {                                                     \
+    if (!(condition)) [[unlikely]]                         \
+      ::wush::check_failed(__FILE__, __LINE__, #condition, \
+                           ::fmt::format(__VA_ARGS__));    \
   } while (false)

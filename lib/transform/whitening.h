@@ -6,9 +6,9 @@
 namespace wush {
 
 // S^(-lambda/2) U^T W'^T of one block from damped moments, where W' W'^T = M
-// (Cholesky), X' X'^T = Sigma and W'^T X' = U S V^T (WUSH, eq. 7; KBBQ, eq. 15).
-// No singular value decomposition is taken: U and S^2 are the eigenvectors and
-// eigenvalues of W'^T Sigma W'. Singular values descend.
+// (Cholesky), X' X'^T = Sigma and W'^T X' = U S V^T (WUSH, eq. 7; KBBQ, eq.
+// 15). No singular value decomposition is taken: U and S^2 are the eigenvectors
+// and eigenvalues of W'^T Sigma W'. Singular values descend.
 //
 // The signs of the singular vectors are free, and behind a Hadamard matrix they
 // matter: over seven choices of signs the nvfp4 loss of one k_proj of a small

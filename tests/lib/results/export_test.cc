@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lib/results/reader.h"
+#include "lib/results/store.h"
 #include "tests/lib/results/sample_cells.h"
 #include "tests/temporary_folder.h"
 
@@ -159,6 +160,40 @@ TEST(CompareResults, NamesEveryDifferenceButTimes) {
                           key + ": kl/window_kl: row 0: 0.3 and 1",
                           // Minus zero equals zero, but not bit for bit.
                           key + ": layer_loss_repeats/mse: row 3: -0 and 0"));
+}
+
+TEST(CompareResults, NamesWhatOnlyOneHas) {
+  const TemporaryFolder folder;
+  const auto run = [&](const char* name, int planned, const CellResult& cell) {
+    ResultStore store(folder / name, testing::sample_plan(planned), {},
+                      testing::ignore_report);
+    store.put(sample_key(0), cell);
+    if (planned == 2) store.put(sample_key(1), sample_cell(1));
+    store.merge();
+    return store.merged_file();
+  };
+  CellResult first = sample_cell(0);
+  CellResult second = sample_cell(0);
+  first.parameters.options["only_a"] = "1";
+  second.parameters.options["only_b"] = "1";
+  first.tables["t"].columns = {{"x", "s", std::vector<double>{1}}};
+  second.tables["t"].columns = {{"x", "ms", std::vector<double>{1}}};
+  first.tables["t"].attributes = {{"n", std::int64_t{1}}};
+  second.tables["t"].attributes = {{"n", 1.0}};
+  second.tables["u"].columns = {{"x", "", std::vector<std::string>{"a", "b"}}};
+  second.perplexity->window_nll.pop_back();
+  const auto a = run("a", 1, first);
+  const std::string key = sample_key(0);
+  EXPECT_THAT(compare_results(a, run("b", 1, second)),
+              ElementsAre(key + ": attribute only_a only in the first",
+                          key + ": attribute only_b only in the second",
+                          key + ": perplexity/window_nll: 8 and 7 rows",
+                          key + ": t: attribute n: 1 and 1",
+                          key + ": t: column 0: another name, unit or type",
+                          key + ": u: only in the second"));
+  EXPECT_THAT(compare_results(a, run("c", 2, first)),
+              ElementsAre("1 and 2 cells",
+                          "cell 0: keys " + key + " and " + sample_key(1)));
 }
 
 }  // namespace
