@@ -32,6 +32,9 @@ Provenance make_provenance(const Device& device, int threads,
   for (const auto& [name, digest] : inputs.digests) {
     provenance["sha256 " + name] = digest;
   }
+  for (const auto& [role, note] : inputs.notes) {
+    provenance["note " + role] = note;
+  }
   return provenance;
 }
 

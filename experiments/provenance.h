@@ -8,7 +8,7 @@
 namespace wush {
 
 // Version of the program and its compiler, machine, device, libraries, threads,
-// digests of what was read and the time now (UTC).
+// digests of what was read, notes about it and the time now (UTC).
 Provenance make_provenance();
 Provenance make_provenance(const Device& device, int threads,
                            const SweepInputs& inputs);

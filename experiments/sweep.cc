@@ -1,5 +1,8 @@
 #include "experiments/sweep.h"
 
+#include <fmt/format.h>
+
+#include <cstdio>
 #include <utility>
 
 namespace wush {
@@ -33,6 +36,9 @@ Sweep open_sweep(const SweepOptions& options, ExperimentConfig config) {
   sweep.config = std::move(config);
   sweep.expanded = expand_cells(sweep.config);
   sweep.inputs = load_inputs(sweep.config);
+  for (const auto& [role, note] : sweep.inputs.notes) {
+    fmt::print(stderr, "{}: {}\n", role, note);
+  }
   sweep.keys = cell_keys(sweep.config, sweep.expanded.cells,
                          sweep.inputs.digests, numeric_mode(options.device));
   return sweep;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "lib/experiment/measure_table.h"
@@ -20,12 +21,18 @@ namespace {
 constexpr int kNumericRevision = 1;
 
 std::vector<std::vector<std::int32_t>> read_windows(
-    const Tokenizer& tokenizer, const Checkpoint& checkpoint,
-    const TextSpec& text) {
+    const Tokenizer& tokenizer, const Checkpoint& checkpoint, const Text& text,
+    const TextSpec& spec) {
   return cut_windows(
-      tokenize_text(tokenizer, text.path, checkpoint.config().vocab_size),
-      text.length, text.sequences, text.path);
+      tokenize_text(tokenizer, text, checkpoint.config().vocab_size),
+      spec.length, spec.sequences, text.name);
 }
+
+// The texts of a sweep, read once for all its models.
+struct Texts {
+  Text evaluation;
+  std::optional<Text> calibration;
+};
 
 void check_measures(const ExperimentConfig& config, const ModelInputs& model) {
   if (!config.measures.layer_loss) return;
@@ -49,18 +56,27 @@ void check_measures(const ExperimentConfig& config, const ModelInputs& model) {
   }
 }
 
-ModelInputs load_model(const ExperimentConfig& config,
-                       const ModelEntry& entry) {
+ModelInputs load_model(const ExperimentConfig& config, const ModelEntry& entry,
+                       const Texts& texts) {
   const Tokenizer tokenizer = Tokenizer::load(entry.path.resolved);
   ModelInputs model{entry.name, Checkpoint::open(entry.path.resolved), {}, {}};
-  model.evaluation =
-      read_windows(tokenizer, model.checkpoint, config.evaluation.spec());
+  model.evaluation = read_windows(tokenizer, model.checkpoint, texts.evaluation,
+                                  config.evaluation.spec());
   if (config.calibration) {
     model.calibration =
-        read_windows(tokenizer, model.checkpoint, config.calibration->spec());
+        read_windows(tokenizer, model.checkpoint, *texts.calibration,
+                     config.calibration->spec());
   }
   check_measures(config, model);
   return model;
+}
+
+void note_line_ends(SweepInputs& inputs, const std::string& role,
+                    const Text& text) {
+  if (text.converted_line_ends == 0) return;
+  inputs.notes[role] =
+      fmt::format("{} line ends of {} were CR LF or CR, read as LF",
+                  text.converted_line_ends, text.name);
 }
 
 std::string window_text(const TextEntry& entry) {
@@ -73,8 +89,14 @@ std::string window_text(const TextEntry& entry) {
 
 SweepInputs load_inputs(const ExperimentConfig& config) {
   SweepInputs inputs;
+  Texts texts{read_text(config.evaluation.text.resolved), {}};
+  note_line_ends(inputs, "evaluation", texts.evaluation);
+  if (config.calibration) {
+    texts.calibration = read_text(config.calibration->text.resolved);
+    note_line_ends(inputs, "calibration", *texts.calibration);
+  }
   for (const ModelEntry& entry : config.models) {
-    inputs.models.push_back(load_model(config, entry));
+    inputs.models.push_back(load_model(config, entry, texts));
     inputs.digests["checkpoint " + entry.name] =
         inputs.models.back().checkpoint.digest();
     inputs.digests["tokenizer " + entry.name] = sha256_file(

@@ -26,6 +26,8 @@ struct SweepInputs {
   // SHA-256 of everything read: "checkpoint nano", "tokenizer nano",
   // "calibration", "evaluation".
   std::map<std::string, std::string> digests;
+  // What was done to a text that its reader would not expect, by its role.
+  std::map<std::string, std::string> notes;
 };
 
 // Opens the checkpoints, cuts the texts into windows and computes the digests.

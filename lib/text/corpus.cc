@@ -9,34 +9,58 @@
 #include "lib/support/unicode.h"
 
 namespace wush {
+namespace {
 
-std::string read_text(const std::filesystem::path& path) {
-  std::string text = read_input_file(path, kMaxTextBytes);
-  const std::string name = printable(path.string(), 4096);
-  if (text.empty()) throw InputError(name, "expected text, found nothing");
-  if (const auto invalid = first_invalid_utf8(text)) {
-    throw InputError(
-        fmt::format("{}:{}", name, line_and_column(text, *invalid)),
-        fmt::format("expected UTF-8, found {}",
-                    printable(std::string_view(text).substr(*invalid, 1))));
+// Makes every CR LF and CR an LF; returns how many there were.
+int64_t convert_line_ends(std::string& text) {
+  int64_t converted = 0;
+  std::size_t out = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\r') {
+      text[out++] = text[i];
+      continue;
+    }
+    ++converted;
+    text[out++] = '\n';
+    if (i + 1 < text.size() && text[i + 1] == '\n') ++i;
   }
+  text.resize(out);
+  return converted;
+}
+
+}  // namespace
+
+Text read_text(const std::filesystem::path& path) {
+  Text text;
+  text.name = printable(path.string(), 4096);
+  std::string& content = text.content;
+  content = read_input_file(path, kMaxTextBytes);
+  if (content.empty()) {
+    throw InputError(text.name, "expected text, found nothing");
+  }
+  if (const auto invalid = first_invalid_utf8(content)) {
+    throw InputError(
+        fmt::format("{}:{}", text.name, line_and_column(content, *invalid)),
+        fmt::format("expected UTF-8, found {}",
+                    printable(std::string_view(content).substr(*invalid, 1))));
+  }
+  text.converted_line_ends = convert_line_ends(content);
   return text;
 }
 
-std::vector<int32_t> tokenize_text(const Tokenizer& tokenizer,
-                                   const std::filesystem::path& path,
+std::vector<int32_t> tokenize_text(const Tokenizer& tokenizer, const Text& text,
                                    int64_t vocab_size) {
-  const std::string name = printable(path.string(), 4096);
-  std::vector<int32_t> tokens = tokenizer.encode(read_text(path), true, name);
+  std::vector<int32_t> tokens = tokenizer.encode(text.content, true, text.name);
   const auto beyond =
       std::find_if(tokens.begin(), tokens.end(),
                    [vocab_size](int32_t id) { return id >= vocab_size; });
   if (beyond != tokens.end()) {
     throw InputError(
-        name, fmt::format(
-                  "expected token ids below {}, the model's vocab_size, found "
-                  "{} at token {}",
-                  vocab_size, *beyond, std::distance(tokens.begin(), beyond)));
+        text.name,
+        fmt::format(
+            "expected token ids below {}, the model's vocab_size, found "
+            "{} at token {}",
+            vocab_size, *beyond, std::distance(tokens.begin(), beyond)));
   }
   return tokens;
 }

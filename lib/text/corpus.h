@@ -13,15 +13,23 @@ namespace wush {
 // Largest text that is read, in bytes.
 inline constexpr uint64_t kMaxTextBytes = uint64_t{1} << 28;
 
-// A text file's content. Errors: InputError when it is not a regular file, too
-// large, empty, or not UTF-8 (with line and column).
-std::string read_text(const std::filesystem::path& path);
+// A text as a tokenizer is given it.
+struct Text {
+  std::string name;     // of its file, for messages
+  std::string content;  // UTF-8, lines ended by LF
+  // Line ends of the file that were CR LF or CR. They are read as LF, which is
+  // what reading in text mode gives in the scripts this is compared with.
+  int64_t converted_line_ends = 0;
+};
+
+// A text file. Errors: InputError when it is not a regular file, too large,
+// empty, or not UTF-8 (with line and column).
+Text read_text(const std::filesystem::path& path);
 
 // The text's token ids, with the tokenizer's special tokens once, at its ends.
-// Errors: those of read_text and Tokenizer::encode, and InputError for an id
-// that is not below `vocab_size`, the number of embeddings of the model.
-std::vector<int32_t> tokenize_text(const Tokenizer& tokenizer,
-                                   const std::filesystem::path& path,
+// Errors: those of Tokenizer::encode, and InputError for an id that is not
+// below `vocab_size`, the number of embeddings of the model.
+std::vector<int32_t> tokenize_text(const Tokenizer& tokenizer, const Text& text,
                                    int64_t vocab_size);
 
 // Non-overlapping windows of `length` tokens from the start; the tail that does

@@ -53,8 +53,9 @@ class Session : public ::testing::Test {
 
   static Windows windows(const char* file, std::int64_t count) {
     const Tokenizer tokenizer = Tokenizer::load(kDemo / "model");
-    return cut_windows(tokenize_text(tokenizer, kDemo / "corpus" / file, 4096),
-                       128, count, file);
+    return cut_windows(
+        tokenize_text(tokenizer, read_text(kDemo / "corpus" / file), 4096), 128,
+        count, file);
   }
 
   Checkpoint checkpoint_ = Checkpoint::open(kDemo / "model");

@@ -51,13 +51,25 @@ TEST(Corpus, TokenizesOnce) {
   const Tokenizer tokenizer = Tokenizer::parse(
       testing::byte_level_tokenizer().dump(), "tokenizer.json");
   write_text(folder / "t.txt", "abc ac");
-  EXPECT_THAT(tokenize_text(tokenizer, folder / "t.txt", 260),
+  EXPECT_THAT(tokenize_text(tokenizer, read_text(folder / "t.txt"), 260),
               ElementsAre(258, 259, 'c'));
-  EXPECT_EQ(message_of<InputError>(
-                [&] { tokenize_text(tokenizer, folder / "t.txt", 259); }),
+  EXPECT_EQ(message_of<InputError>([&] {
+              tokenize_text(tokenizer, read_text(folder / "t.txt"), 259);
+            }),
             (folder / "t.txt").string() +
                 ": expected token ids below 259, the model's vocab_size, found "
                 "259 at token 1");
+}
+
+// As text mode of Python's open() reads them.
+TEST(Corpus, LineEndsAreReadAsLineFeedsAndCounted) {
+  const TemporaryFolder folder;
+  write_text(folder / "t.txt", "a\r\nb\rc\nd\r\r\n\r");
+  const Text text = read_text(folder / "t.txt");
+  EXPECT_EQ(text.content, "a\nb\nc\nd\n\n\n");
+  EXPECT_EQ(text.converted_line_ends, 5);
+  write_text(folder / "t.txt", "a\nb");
+  EXPECT_EQ(read_text(folder / "t.txt").converted_line_ends, 0);
 }
 
 TEST(Corpus, UnreadableTextsAreRefused) {
