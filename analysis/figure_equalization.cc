@@ -38,7 +38,8 @@ std::vector<Channels> find_channels(const std::vector<StoredCell>& cells) {
     const auto& attributes = table->second.attributes;
     const auto layer = attributes.find("layer");
     const auto linear = attributes.find("linear");
-    std::string where = parameters.model;
+    std::string where = fmt::format("{}, {}, {}", parameters.model,
+                                    parameters.format, parameters.method);
     if (layer != attributes.end() && linear != attributes.end()) {
       const auto* number = std::get_if<std::int64_t>(&layer->second);
       const auto* name = std::get_if<std::string>(&linear->second);
@@ -46,12 +47,9 @@ std::vector<Channels> find_channels(const std::vector<StoredCell>& cells) {
         where += fmt::format(", layer {} {}", *number, *name);
       }
     }
-    // Formats with the same group share a transform; one of them is enough.
-    const bool known =
-        std::any_of(found.begin(), found.end(), [&](const Channels& other) {
-          return other.label == label && other.linear == where;
-        });
-    if (!known) found.push_back({label, where, &table->second});
+    // One model, format and method, the first: their transforms differ.
+    if (!found.empty() && found.front().linear != where) continue;
+    found.push_back({label, where, &table->second});
   }
   return found;
 }

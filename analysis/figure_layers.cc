@@ -23,8 +23,12 @@ struct Loss {
   double standard_error;
 };
 
+// Cells with the same colour label have the same colour; methods tell them
+// apart by the pattern of the bars.
 struct Series {
   std::string label;
+  std::string color_label;
+  std::string method;
   std::vector<Loss> losses;
 };
 
@@ -34,6 +38,15 @@ struct Panel {
   std::vector<Series> series;
 };
 
+// Index of a label among those met so far.
+std::size_t index_of(std::vector<std::string>& labels,
+                     const std::string& label) {
+  const auto found = std::find(labels.begin(), labels.end(), label);
+  const auto index = static_cast<std::size_t>(found - labels.begin());
+  if (found == labels.end()) labels.push_back(label);
+  return index;
+}
+
 Panel& find_panel(std::vector<Panel>& panels, const std::string& title) {
   for (Panel& panel : panels) {
     if (panel.title == title) return panel;
@@ -42,13 +55,10 @@ Panel& find_panel(std::vector<Panel>& panels, const std::string& title) {
   return panels.back();
 }
 
-void add_loss(Panel& panel, const std::string& label, Loss loss) {
-  if (std::find(panel.linears.begin(), panel.linears.end(), loss.linear) ==
-      panel.linears.end()) {
-    panel.linears.push_back(loss.linear);
-  }
-  if (panel.series.empty() || panel.series.back().label != label) {
-    panel.series.push_back({label, {}});
+void add_loss(Panel& panel, const Series& series, Loss loss) {
+  index_of(panel.linears, loss.linear);
+  if (panel.series.empty() || panel.series.back().label != series.label) {
+    panel.series.push_back(series);
   }
   panel.series.back().losses.push_back(std::move(loss));
 }
@@ -69,14 +79,18 @@ std::vector<Panel> own_panels(const std::vector<StoredCell>& cells) {
   std::vector<Panel> panels;
   for (const StoredCell& cell : cells) {
     const CellParameters& parameters = cell.result.parameters;
-    std::string label = transform_label(parameters);
-    if (show_method) label += " " + parameters.method;
-    label += option_label(parameters, options);
+    const std::string option = option_label(parameters, options);
+    Series series;
+    series.color_label = transform_label(parameters) + option;
+    series.label = show_method ? transform_label(parameters) + " " +
+                                     parameters.method + option
+                               : series.color_label;
+    series.method = parameters.method;
     for (const LayerLoss& loss : cell.result.layer_loss) {
       Panel& panel =
           find_panel(panels, fmt::format("{}, layer {}, {}", parameters.model,
                                          loss.layer, parameters.format));
-      add_loss(panel, label,
+      add_loss(panel, series,
                {loss.linear, loss.mse, estimate(loss.repeats).standard_error});
     }
   }
@@ -92,7 +106,8 @@ std::vector<Panel> published_panels() {
                                        "18, {}",
                                        row.model, row.format));
     for (std::size_t i = 0; i < published.columns.size(); ++i) {
-      add_loss(panel, row.transform, {published.columns[i], *row.values[i], 0});
+      add_loss(panel, {row.transform, row.transform, "", {}},
+               {published.columns[i], *row.values[i], 0});
     }
   }
   return panels;
@@ -124,15 +139,20 @@ std::string panel_script(const Panel& panel, std::size_t index, Plot& plot) {
       "set boxwidth {:.4f}\nplot ",
       plot_text(panel.title), tics,
       static_cast<double>(panel.linears.size()) - 0.4, width);
+  std::vector<std::string> colors;
+  std::vector<std::string> methods;
   for (std::size_t s = 0; s < panel.series.size(); ++s) {
+    const Series& series = panel.series[s];
+    const std::size_t method = index_of(methods, series.method);
     const std::string name = fmt::format("panel{}_{}", index, s);
     plot.data.emplace_back(name, series_data(panel, s, width));
     script += fmt::format(
-        "{}${} using 1:2 title \"{}\" with boxes linecolor rgb \"{}\", "
-        "${} using 1:($3 > 0 ? $2 : NaN):3 notitle with yerrorbars pointtype 0 "
-        "linewidth 1 linecolor rgb \"black\"",
-        s == 0 ? "" : ", ", name, plot_text(panel.series[s].label),
-        plot_color(s), name);
+        "{}${} using 1:2 title \"{}\" with boxes fillstyle {} linecolor rgb "
+        "\"{}\", ${} using 1:($3 > 0 ? $2 - $3 : NaN):(0):(2 * $3) notitle "
+        "with vectors nohead linewidth 1.5 linecolor rgb \"black\"",
+        s == 0 ? "" : ", ", name, plot_text(series.label),
+        method == 0 ? "solid 0.9" : fmt::format("pattern {}", method * 2 + 2),
+        plot_color(index_of(colors, series.color_label)), name);
   }
   return script + "\n";
 }

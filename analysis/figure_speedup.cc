@@ -1,7 +1,7 @@
-// Figure 2: speedup of a linear over bf16, one panel a model.
+// Figure 2: speedup of a linear over an unquantized one, one panel a model.
 #include <fmt/format.h>
 
-#include <map>
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -31,26 +31,29 @@ set key at graph 0.5,0.5 center center horizontal maxrows 1 samplen 1.5 width 1
 plot NaN title "FP4 matmul alone" with boxes linecolor rgb "{}", \
   NaN title "Hadamard + quantize + matmul" with boxes linecolor rgb "{}", \
   NaN title "WUSH + quantize + matmul" with boxes linecolor rgb "{}", \
-  NaN title "bf16" with lines dashtype 2 linewidth 1.2 linecolor rgb "black"
+  NaN title "unquantized" with lines dashtype 2 linewidth 1.2 linecolor rgb "black"
 )gp";
 
 struct Panel {
   std::string title;
+  std::string baseline;
   std::vector<Speedup> shapes;
 };
 
-// One panel for each model, device and M, in the order of the rows.
+// One panel for each model, format, device and M, in the order of the rows.
 std::vector<Panel> panels(const std::vector<Speedup>& speedups,
                           const std::string& prefix) {
   std::vector<Panel> result;
   for (const Speedup& speedup : speedups) {
     const std::string title =
-        fmt::format("{}{}, {}, M = {}", prefix, speedup.model, speedup.device,
-                    speedup.tokens);
-    if (result.empty() || result.back().title != title) {
-      result.push_back({title, {}});
+        fmt::format("{}{} {}, {}, M = {}", prefix, speedup.model,
+                    speedup.format, speedup.device, speedup.tokens);
+    auto panel = std::find_if(result.begin(), result.end(),
+                              [&](const Panel& p) { return p.title == title; });
+    if (panel == result.end()) {
+      panel = result.insert(panel, {title, speedup.baseline, {}});
     }
-    result.back().shapes.push_back(speedup);
+    panel->shapes.push_back(speedup);
   }
   return result;
 }
@@ -125,8 +128,8 @@ Plot make_speedup_figure(const AnalysisRequest& request) {
   const double maximum = 1.08 * largest(all);
   for (std::size_t i = 0; i < all.size(); ++i) {
     plot.data.emplace_back(fmt::format("panel{}", i), panel_data(all[i]));
-    plot.script += i % kColumns == 0 ? "set ylabel \"speedup over bf16, ×\"\n"
-                                     : "unset ylabel\n";
+    plot.script +=
+        fmt::format("set ylabel \"speedup over {}, ×\"\n", all[i].baseline);
     plot.script += panel_script(all[i], i, maximum);
   }
   plot.script +=

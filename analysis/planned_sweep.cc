@@ -55,7 +55,9 @@ PlannedSweep read_planned_sweep(const Results& results,
     add_text("calibration", calibration_text, "sequences", *config.calibration,
              plan);
   }
-  add_text("evaluation", evaluation_text, "windows", config.evaluation, plan);
+  if (!config.measures.throughput) {  // which is of no text
+    add_text("evaluation", evaluation_text, "windows", config.evaluation, plan);
+  }
   for (const CellSpec& cell : expand_cells(config).cells) {
     plan.cells.push_back(cell.parameters);
   }

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "analysis/published_data.h"
+#include "lib/checkpoint/architectures.h"
 #include "lib/support/error.h"
 
 namespace wush {
@@ -109,20 +110,6 @@ PublishedTable platinum_averages(const YAML::Node& node) {
     }
   }
   return table;
-}
-
-ModelConfig architecture(const std::string& model, const YAML::Node& node) {
-  ModelConfig config;
-  config.hidden_size = node[0].as<std::int64_t>();
-  config.num_hidden_layers = node[1].as<std::int64_t>();
-  config.num_attention_heads = node[2].as<std::int64_t>();
-  config.num_key_value_heads = node[3].as<std::int64_t>();
-  config.head_dim = node[4].as<std::int64_t>();
-  config.intermediate_size = node[5].as<std::int64_t>();
-  config.vocab_size = node[6].as<std::int64_t>();
-  config.tie_word_embeddings = node[7].as<bool>();
-  config.qk_norm = model.starts_with("Qwen3");
-  return config;
 }
 
 }  // namespace
@@ -282,10 +269,9 @@ std::vector<PublishedStorage> published_storage() {
   const YAML::Node paper = wush_paper();
   const YAML::Node percentages = child(paper, "table7");
   std::vector<PublishedStorage> models;
-  for (const auto& entry : child(paper, "architectures")) {
-    const std::string model = entry.first.as<std::string>();
-    PublishedStorage storage{model, architecture(model, entry.second),
-                             std::nullopt, std::nullopt};
+  for (const std::string& model : known_architectures()) {
+    PublishedStorage storage{model, *known_architecture(model), std::nullopt,
+                             std::nullopt};
     if (const YAML::Node values = percentages[model]; values.IsDefined()) {
       storage.mxfp4_percent = values[0].as<double>();
       storage.nvfp4_percent = values[1].as<double>();

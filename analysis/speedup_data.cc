@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 
 #include "analysis/published.h"
+#include "lib/experiment/throughput_measure.h"
 #include "lib/results/table.h"
 
 namespace wush {
@@ -36,10 +38,38 @@ std::map<Shape, Seconds> read_times(const DataTable& table) {
   return times;
 }
 
-std::optional<double> ratio(const Seconds& seconds, const char* path) {
+std::optional<double> ratio(const Seconds& seconds, const std::string& baseline,
+                            const char* path) {
   const auto found = seconds.find(path);
   if (found == seconds.end() || found->second <= 0) return std::nullopt;
-  return seconds.at("bf16") / found->second;
+  return seconds.at(baseline) / found->second;
+}
+
+// What everything else is compared with; empty when it was not timed.
+std::string baseline_of(const Seconds& seconds) {
+  for (const char* path : {"bf16", "float32"}) {
+    if (seconds.contains(path)) return path;
+  }
+  return "";
+}
+
+// Rows whose buffers all fit into the cache: faster than weights that come from
+// memory would be.
+void note_cached(const StoredCell& cell, const DataTable& table,
+                 std::vector<std::string>& notes) {
+  const auto* bytes = column<std::int64_t>(table, "rotation_bytes");
+  const auto cache = table.attributes.find("cache_bytes");
+  if (bytes == nullptr || cache == table.attributes.end()) return;
+  const auto* size = std::get_if<std::int64_t>(&cache->second);
+  if (size == nullptr) return;
+  const auto cached = std::count_if(bytes->begin(), bytes->end(),
+                                    [&](auto value) { return value < *size; });
+  if (cached == 0) return;
+  notes.push_back(fmt::format(
+      "{}: {} of {} rows were timed on buffers that fit into the cache of {} "
+      "MiB.",
+      cell_label(cell.result.parameters, {}), cached, bytes->size(),
+      *size >> 20));
 }
 
 std::string device_of(const StoredCell& cell, const DataTable& table) {
@@ -61,19 +91,24 @@ std::vector<Speedup> read_speedups(const std::vector<StoredCell>& cells,
   for (const StoredCell& cell : cells) {
     const auto table = cell.result.tables.find(kThroughputTable);
     if (table == cell.result.tables.end()) continue;
+    if (is_reference(cell)) continue;  // nothing to compare
+    note_cached(cell, table->second, notes);
     const std::string device = device_of(cell, table->second);
     for (const auto& [shape, seconds] : read_times(table->second)) {
       const auto& [tokens, outputs, inputs] = shape;
-      if (!seconds.contains("bf16")) {
+      const std::string baseline = baseline_of(seconds);
+      if (baseline.empty()) {
         notes.push_back(fmt::format(
-            "{}: no bf16 time at M = {}, N = {}, K = {}.",
+            "{}: no bf16 time at M = {}, N = {}, K = {}, nor one of float32.",
             cell_label(cell.result.parameters, {}), tokens, outputs, inputs));
         continue;
       }
       speedups.push_back({cell.result.parameters.model,
-                          cell.result.parameters.format, device, tokens,
-                          outputs, inputs, ratio(seconds, "matmul"),
-                          ratio(seconds, "hadamard"), ratio(seconds, "wush")});
+                          cell.result.parameters.format, device, baseline,
+                          tokens, outputs, inputs,
+                          ratio(seconds, baseline, "matmul"),
+                          ratio(seconds, baseline, "hadamard"),
+                          ratio(seconds, baseline, "wush")});
     }
   }
   return speedups;
@@ -82,7 +117,7 @@ std::vector<Speedup> read_speedups(const std::vector<StoredCell>& cells,
 std::vector<Speedup> published_speedup_rows() {
   std::vector<Speedup> rows;
   for (const PublishedSpeedup& from : published_speedups()) {
-    rows.push_back({from.model, "mxfp4", "RTX 5090", 1024, from.outputs,
+    rows.push_back({from.model, "mxfp4", "RTX 5090", "bf16", 1024, from.outputs,
                     from.inputs, from.matmul, from.hadamard, from.wush});
   }
   return rows;

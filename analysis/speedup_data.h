@@ -1,4 +1,5 @@
-// Throughput of linears against bf16, for the table and the figure `speedup`.
+// Throughput of linears against unquantized ones, for the table and the figure
+// `speedup`.
 #pragma once
 
 #include <cstdint>
@@ -10,11 +11,12 @@
 
 namespace wush {
 
-// Speedups over bf16 of one linear y[M, N] = x[M, K] W[N, K]^T.
+// Speedups over `baseline` of one linear y[M, N] = x[M, K] W[N, K]^T.
 struct Speedup {
   std::string model;
   std::string format;
   std::string device;
+  std::string baseline;            // "bf16" on GPUs, "float32" on CPUs
   std::int64_t tokens = 0;         // M
   std::int64_t outputs = 0;        // N
   std::int64_t inputs = 0;         // K
@@ -23,13 +25,10 @@ struct Speedup {
   std::optional<double> wush;      // with wush and quantization before it
 };
 
-// Name of the table that a cell may hold, a row a measurement: columns tokens,
-// outputs, inputs (int64), path ("bf16", "matmul", "hadamard" or "wush") and
-// seconds (median); attribute device.
-inline constexpr char kThroughputTable[] = "throughput";
-
-// The speedups that results hold: seconds of bf16 over those of each path at
-// the same shape. Shapes without a bf16 time are left out and named in `notes`.
+// The speedups that results hold (lib/throughput/throughput.h): seconds of the
+// baseline over those of each path at the same shape, bf16 where there is one.
+// Named in `notes` are shapes without a baseline, which are left out, and files
+// whose buffers did not leave the cache.
 std::vector<Speedup> read_speedups(const std::vector<StoredCell>& cells,
                                    std::vector<std::string>& notes);
 

@@ -67,6 +67,11 @@ void add_model(const PublishedStorage& model, Section& section, Table& table) {
 
 // A config.json or the folder that holds one, named after the folder.
 PublishedStorage read_model(const std::filesystem::path& input) {
+  if (input.extension() == ".h5") {
+    throw InputError(input.string(),
+                     "table storage follows from an architecture alone: "
+                     "expected a config.json or its folder, found results");
+  }
   const bool is_folder = std::filesystem::is_directory(input);
   const std::filesystem::path file = is_folder ? input / "config.json" : input;
   const std::filesystem::path folder =

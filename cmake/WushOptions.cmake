@@ -3,6 +3,7 @@
 option(WUSH_BUILD_TESTS "Build the tests" ON)
 option(WUSH_BUILD_BENCHMARKS "Build the Google Benchmark programs" ON)
 option(WUSH_SANITIZE "Build with address and undefined-behaviour sanitizers" OFF)
+option(WUSH_COVERAGE "Count the lines that tests execute (tests/coverage.sh)" OFF)
 option(WUSH_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
 option(WUSH_KERNELS_ONLY "Only the kernels, their tests and benchmarks: needs no library but those for tests" OFF)
 set(WUSH_CUDA "AUTO" CACHE STRING "CUDA kernels: AUTO (when nvcc is there), ON, OFF")

@@ -20,6 +20,13 @@ target_link_libraries(wush_room_analysis INTERFACE wush_room_lib)
 target_link_libraries(wush_room_experiments INTERFACE wush_room_analysis)
 target_link_libraries(wush_room_tests INTERFACE wush_room_experiments)
 
+# Not the kernels, which are compiled with optimisation in every build.
+if(WUSH_COVERAGE)
+  target_compile_options(wush_room_lib INTERFACE --coverage -fprofile-update=atomic)
+  target_compile_definitions(wush_room_lib INTERFACE WUSH_COVERAGE)
+  target_link_options(wush_room_lib INTERFACE --coverage)
+endif()
+
 # wush_library(NAME ROOM room SOURCES ... [DEPENDS ...] [PRIVATE_DEPENDS ...])
 function(wush_library name)
   cmake_parse_arguments(ARG "" "ROOM" "SOURCES;DEPENDS;PRIVATE_DEPENDS" ${ARGN})

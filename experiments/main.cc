@@ -10,6 +10,7 @@
 
 #include "experiments/commands.h"
 #include "lib/pipeline/progress.h"
+#include "lib/support/end_process.h"
 #include "lib/support/error.h"
 #include "lib/support/interrupt.h"
 
@@ -94,7 +95,13 @@ int run_program(int argc, char** argv) {
     return fail(static_cast<int>(ExitCode::kInput),
                 first_line(error.what()) + " (see wush --help)");
   }
-  return guarded(action);
+  const int code = guarded(action);
+  if (code == static_cast<int>(ExitCode::kOutOfMemory)) {
+    // OpenBLAS waits at the end for its threads, which try for ever to get the
+    // memory that there is not.
+    end_process(code);
+  }
+  return code;
 }
 
 }  // namespace

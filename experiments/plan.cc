@@ -16,6 +16,7 @@
 #include "experiments/sweep.h"
 #include "lib/pipeline/footprint.h"
 #include "lib/results/store.h"
+#include "lib/throughput/throughput.h"
 
 namespace wush {
 namespace {
@@ -32,42 +33,49 @@ struct PlanOptions {
 struct CellPlan {
   std::string label;
   const char* state;
+  bool too_large;       // for the memory that is allowed
   std::int64_t memory;  // bytes, the whole process
   DiskUse disk;
   Work work;
 };
 
-WindowCounts count_windows(const ExperimentConfig& config,
-                           const ModelInputs& model) {
-  WindowCounts counts;
-  counts.calibration = static_cast<std::int64_t>(model.calibration.size());
-  counts.calibration_length =
-      config.calibration ? config.calibration->length : 0;
-  counts.evaluation = static_cast<std::int64_t>(model.evaluation.size());
-  counts.evaluation_length = config.evaluation.length;
-  return counts;
+DiskUse disk_use(const Sweep& sweep, std::size_t cell) {
+  const CellSpec& spec = sweep.expanded.cells[cell];
+  const Measures& measures = sweep.config.measures;
+  if (sweep.backend) return predict_throughput_disk(*measures.throughput, spec);
+  const ModelInputs& model = model_of(sweep, cell);
+  return predict_disk(model.checkpoint.config(),
+                      count_windows(sweep.config, model), measures, spec);
+}
+
+Work work(const Sweep& sweep, std::size_t cell) {
+  const CellSpec& spec = sweep.expanded.cells[cell];
+  const Measures& measures = sweep.config.measures;
+  if (sweep.backend) {
+    return {{"throughput", predict_throughput_work(
+                               *sweep.backend, *measures.throughput, spec)}};
+  }
+  const ModelInputs& model = model_of(sweep, cell);
+  return predict_work(model.checkpoint.config(),
+                      count_windows(sweep.config, model), measures, spec);
 }
 
 std::vector<CellPlan> plan_cells(const Sweep& sweep,
-                                 const std::set<std::string>& stored) {
+                                 const std::set<std::string>& stored,
+                                 std::int64_t memory) {
   std::vector<CellPlan> plans;
   for (std::size_t i = 0; i < sweep.keys.size(); ++i) {
     const CellSpec& cell = sweep.expanded.cells[i];
-    const auto model = std::find_if(
-        sweep.inputs.models.begin(), sweep.inputs.models.end(),
-        [&](const auto& m) { return m.name == cell.parameters.model; });
-    WUSH_CHECK(model != sweep.inputs.models.end(), "model {}",
-               cell.parameters.model);
-    const ModelConfig& config = model->checkpoint.config();
-    const Measures& measures = sweep.config.measures;
-    const WindowCounts windows = count_windows(sweep.config, *model);
-    plans.push_back({cell_label(cell.parameters, sweep.config),
-                     stored.contains(sweep.keys[i]) ? "stored"
-                     : sweep.share.has(i)           ? "missing"
-                                                    : "other task",
-                     predict_memory(config, windows, measures, cell),
-                     predict_disk(config, windows, measures, cell),
-                     predict_work(config, windows, measures, cell)});
+    CellPlan plan{cell_label(cell.parameters, sweep.config),
+                  stored.contains(sweep.keys[i]) ? "stored"
+                  : sweep.share.has(i)           ? "missing"
+                                                 : "other task",
+                  false,
+                  predict_memory(sweep, i),
+                  disk_use(sweep, i),
+                  work(sweep, i)};
+    plan.too_large = memory > 0 && plan.memory > memory;
+    plans.push_back(std::move(plan));
   }
   return plans;
 }
@@ -79,12 +87,13 @@ void print_plans(const std::vector<CellPlan>& plans, double rate) {
              width, "state", "memory MiB", "disk KiB", "GFLOP", "time");
   for (std::size_t i = 0; i < plans.size(); ++i) {
     const CellPlan& plan = plans[i];
-    fmt::print("{:>5}  {:<{}}  {:<10} {:>10.0f} {:>9.0f} {:>9.1f} {:>9}\n",
+    fmt::print("{:>5}  {:<{}}  {:<10} {:>10.0f} {:>9.0f} {:>9.1f} {:>9}{}\n",
                i + 1, plan.label, width, plan.state,
                static_cast<double>(plan.memory) / kMebibyte,
                static_cast<double>(plan.disk.result) / 1024,
                total(plan.work) / kGiga,
-               format_duration(total(plan.work) / (rate * kGiga)));
+               format_duration(total(plan.work) / (rate * kGiga)),
+               plan.too_large ? "  does not fit" : "");
   }
 }
 
@@ -117,6 +126,15 @@ void print_totals(const std::vector<CellPlan>& plans, double rate) {
   }
 }
 
+void print_too_large(const std::vector<CellPlan>& plans, std::int64_t memory) {
+  if (memory == 0) return;
+  const auto count =
+      std::count_if(plans.begin(), plans.end(),
+                    [](const CellPlan& plan) { return plan.too_large; });
+  fmt::print("{} of {} cells do not fit in {:.0f} MiB\n", count, plans.size(),
+             static_cast<double>(memory) / kMebibyte);
+}
+
 ExitCode plan(const PlanOptions& options) {
   const Sweep sweep = open_sweep(
       options.sweep,
@@ -124,13 +142,14 @@ ExitCode plan(const PlanOptions& options) {
   const std::vector<std::string> keys =
       stored_keys(sweep_folder(options.sweep, sweep.config));
   const std::vector<CellPlan> plans =
-      plan_cells(sweep, {keys.begin(), keys.end()});
+      plan_cells(sweep, {keys.begin(), keys.end()}, options.sweep.memory);
   print_plans(plans, options.rate);
   for (std::size_t i = 0; i < sweep.expanded.excluded.size(); ++i) {
     fmt::print("exclude entry {}: {} cells\n", i + 1,
                sweep.expanded.excluded[i]);
   }
   print_totals(plans, options.rate);
+  print_too_large(plans, options.sweep.memory);
   return ExitCode::kDone;
 }
 

@@ -23,11 +23,12 @@ Provenance make_provenance() {
   };
 }
 
-Provenance make_provenance(const Device& device, int threads,
+Provenance make_provenance(const std::string& device,
+                           const std::string& description, int threads,
                            const SweepInputs& inputs) {
   Provenance provenance = make_provenance();
-  provenance["device"] = device.name();
-  provenance["device description"] = device.description();
+  provenance["device"] = device;
+  provenance["device description"] = description;
   provenance["threads"] = threads == 0 ? "all" : std::to_string(threads);
   for (const auto& [name, digest] : inputs.digests) {
     provenance["sha256 " + name] = digest;

@@ -16,6 +16,7 @@
 #include "lib/results/store.h"
 #include "lib/support/interrupt.h"
 #include "lib/support/lock.h"
+#include "lib/throughput/throughput.h"
 
 namespace wush {
 namespace {
@@ -25,7 +26,6 @@ constexpr double kSaveSeconds = 60;
 
 struct RunOptions {
   SweepOptions sweep;
-  int threads = 0;
   bool quiet = false;
   bool verbose = false;
 
@@ -42,10 +42,38 @@ void check_not_held(const std::filesystem::path& folder) {
   if (std::filesystem::exists(lock, status)) DirectoryLock{lock};
 }
 
+// Refuses, before anything is written, what the memory allowed will not do for.
+void check_memory(const SweepOptions& options, const Sweep& sweep) {
+  if (options.memory == 0) return;
+  const std::vector<std::string> stored =
+      stored_keys(sweep_folder(options, sweep.config));
+  std::int64_t largest = 0;
+  std::size_t cell = 0;
+  for (std::size_t i = 0; i < sweep.keys.size(); ++i) {
+    if (!sweep.share.has(i) ||
+        std::binary_search(stored.begin(), stored.end(), sweep.keys[i])) {
+      continue;
+    }
+    const std::int64_t memory = predict_memory(sweep, i);
+    if (memory <= largest) continue;
+    largest = memory;
+    cell = i;
+  }
+  if (largest <= options.memory) return;
+  constexpr double kMebibyte = 1 << 20;
+  throw OutOfMemoryError(fmt::format(
+      "cell {}: expected to need at most the {:.0f} MiB of --memory, found "
+      "{:.0f} MiB predicted (see wush plan)",
+      cell_label(sweep.expanded.cells[cell].parameters, sweep.config),
+      static_cast<double>(options.memory) / kMebibyte,
+      static_cast<double>(largest) / kMebibyte));
+}
+
 // Computes cells of a sweep, keeping what the cells of one model share.
 class SweepRunner {
  public:
-  SweepRunner(Device& device, Sweep& sweep, ResultStore& store,
+  // `device` may be null where throughput is measured.
+  SweepRunner(Device* device, Sweep& sweep, ResultStore& store,
               Display& display)
       : device_(device), sweep_(sweep), store_(store), display_(display) {}
 
@@ -53,14 +81,22 @@ class SweepRunner {
     const CellSpec& spec = sweep_.expanded.cells[cell];
     const std::string& key = sweep_.keys[cell];
     display_.begin_cell(cell_label(spec.parameters, sweep_.config));
-    ModelSession& session = session_for(spec.parameters.model);
-    const BlockCheckpoint partial = store_.block_checkpoint(key);
-    const CellResult result = session.run_cell(spec, &partial, kSaveSeconds);
+    const CellResult result = compute(spec, key);
     store_.put(key, result);
     display_.end_cell(result);
   }
 
  private:
+  CellResult compute(const CellSpec& spec, const std::string& key) {
+    if (sweep_.backend) {
+      return measure_throughput(
+          *sweep_.backend, *sweep_.config.measures.throughput, spec, display_);
+    }
+    ModelSession& session = session_for(spec.parameters.model);
+    const BlockCheckpoint partial = store_.block_checkpoint(key);
+    return session.run_cell(spec, &partial, kSaveSeconds);
+  }
+
   ModelSession& session_for(const std::string& model) {
     if (model == model_) return *session_;
     session_.reset();  // before the next one takes its memory
@@ -69,7 +105,7 @@ class SweepRunner {
         [&](const ModelInputs& inputs) { return inputs.name == model; });
     WUSH_CHECK(found != sweep_.inputs.models.end(), "model {}", model);
     session_.emplace(
-        device_, found->checkpoint,
+        *device_, found->checkpoint,
         SessionInputs{std::move(found->calibration),
                       std::move(found->evaluation), sweep_.config.measures},
         display_);
@@ -77,7 +113,7 @@ class SweepRunner {
     return *session_;
   }
 
-  Device& device_;
+  Device* device_;
   Sweep& sweep_;
   ResultStore& store_;
   Display& display_;
@@ -132,18 +168,24 @@ ExitCode report(const Sweep& sweep, const ResultStore& store) {
 }
 
 ExitCode run(const RunOptions& options) {
-  const std::unique_ptr<Device> device =
-      make_device(options.sweep.device, options.threads);
   ExperimentConfig config =
       load_experiment(options.sweep.config, options.sweep.overrides);
+  std::unique_ptr<Device> device;
+  if (!config.measures.throughput) {
+    device = make_device(options.sweep.device, options.sweep.threads);
+  }
   check_not_held(sweep_folder(options.sweep, config));
   Sweep sweep = open_sweep(options.sweep, std::move(config));
+  check_memory(options.sweep, sweep);
   install_interrupt_handlers();
   ResultStore store(
       options.sweep.results,
       {sweep.config.name, resolved_yaml(sweep.config), sweep.inputs.digests,
        sweep.keys},
-      make_provenance(*device, options.threads, sweep.inputs),
+      make_provenance(
+          device ? device->name() : sweep.backend->name(),
+          device ? device->description() : sweep.backend->description(),
+          options.sweep.threads, sweep.inputs),
       [](const std::string& line) { fmt::print(stderr, "{}\n", line); });
   std::vector<std::size_t> missing;
   for (std::size_t i = 0; i < sweep.keys.size(); ++i) {
@@ -153,7 +195,7 @@ ExitCode run(const RunOptions& options) {
   }
   {
     Display display(missing.size(), options.verbosity());
-    SweepRunner runner(*device, sweep, store, display);
+    SweepRunner runner(device.get(), sweep, store, display);
     for (const std::size_t cell : missing) {
       if (interrupted()) throw Interrupted();
       runner.run(cell);
@@ -170,13 +212,6 @@ void add_run(CLI::App& program, Action& action) {
       "run", "Run every missing cell of a sweep; safe to interrupt and repeat");
   const auto options = std::make_shared<RunOptions>();
   options->sweep.add_to(*command);
-  command
-      ->add_option(
-          "--threads", options->threads,
-          "Threads on the CPU; 0: all. The results do not depend on it")
-      ->check(CLI::Range(0, 4096))
-      ->type_name("N")
-      ->capture_default_str();
   CLI::Option* quiet =
       command->add_flag("--quiet", options->quiet, "Only failures and notes");
   command->add_flag("--verbose", options->verbose, "Also every step of a cell")

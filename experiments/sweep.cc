@@ -2,8 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <utility>
+
+#include "lib/pipeline/footprint.h"
+#include "lib/throughput/throughput.h"
 
 namespace wush {
 
@@ -24,10 +28,24 @@ void SweepOptions::add_to(CLI::App& command) {
       ->type_name("NAME")
       ->capture_default_str();
   command
+      .add_option("--threads", threads,
+                  "Threads on the CPU; 0: all. No result but times depends on "
+                  "it")
+      ->check(CLI::Range(0, 4096))
+      ->type_name("N")
+      ->capture_default_str();
+  command
       .add_option("--task", task,
                   "Only this share of the cells, 1/4 to 4/4 for four processes "
                   "(each with a results folder of its own; see wush merge)")
       ->type_name("i/n");
+  command
+      .add_option("--memory", memory,
+                  "Memory that a cell may take, 500M or 8G; run refuses cells "
+                  "that are predicted to take more, plan marks them")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::PositiveNumber)
+      ->type_name("BYTES");
 }
 
 Sweep open_sweep(const SweepOptions& options, ExperimentConfig config) {
@@ -39,9 +57,46 @@ Sweep open_sweep(const SweepOptions& options, ExperimentConfig config) {
   for (const auto& [role, note] : sweep.inputs.notes) {
     fmt::print(stderr, "{}: {}\n", role, note);
   }
-  sweep.keys = cell_keys(sweep.config, sweep.expanded.cells,
-                         sweep.inputs.digests, numeric_mode(options.device));
+  if (sweep.config.measures.throughput) {
+    sweep.backend = make_throughput_backend(options.device, options.threads);
+  }
+  const std::string mode = sweep.backend ? throughput_mode(*sweep.backend)
+                                         : numeric_mode(options.device);
+  sweep.keys =
+      cell_keys(sweep.config, sweep.expanded.cells, sweep.inputs.digests, mode);
   return sweep;
+}
+
+const ModelInputs& model_of(const Sweep& sweep, std::size_t cell) {
+  const std::string& name = sweep.expanded.cells[cell].parameters.model;
+  const auto found = std::find_if(
+      sweep.inputs.models.begin(), sweep.inputs.models.end(),
+      [&](const ModelInputs& model) { return model.name == name; });
+  WUSH_CHECK(found != sweep.inputs.models.end(), "model {}", name);
+  return *found;
+}
+
+WindowCounts count_windows(const ExperimentConfig& config,
+                           const ModelInputs& model) {
+  WindowCounts counts;
+  counts.calibration = static_cast<std::int64_t>(model.calibration.size());
+  counts.calibration_length =
+      config.calibration ? config.calibration->length : 0;
+  counts.evaluation = static_cast<std::int64_t>(model.evaluation.size());
+  counts.evaluation_length = config.evaluation.length;
+  return counts;
+}
+
+std::int64_t predict_memory(const Sweep& sweep, std::size_t cell) {
+  if (sweep.backend) {
+    return predict_throughput_bytes(*sweep.backend,
+                                    *sweep.config.measures.throughput,
+                                    sweep.expanded.cells[cell]);
+  }
+  const ModelInputs& model = model_of(sweep, cell);
+  return predict_memory(model.checkpoint.config(),
+                        count_windows(sweep.config, model),
+                        sweep.config.measures, sweep.expanded.cells[cell]);
 }
 
 std::filesystem::path sweep_folder(const SweepOptions& options,

@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "lib/support/end_process.h"
 #include "lib/support/error.h"
 
 namespace wush::testing {
@@ -33,7 +34,7 @@ pid_t start_child(const Work& work) {
   } catch (...) {
     status = 99;
   }
-  ::_exit(status);
+  end_process(status);
 }
 
 template <typename Work>

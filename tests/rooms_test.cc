@@ -71,8 +71,13 @@ std::vector<std::string> visible_rooms(const std::string& room) {
   // Analysis reads results, and the configuration that is stored with them. The
   // storage table is made from a model's config alone.
   if (room == "analysis") {
-    return {"analysis",        "lib/results",  "lib/support",
-            "lib/experiment",  "lib/metrics/", "lib/checkpoint/config.h",
+    return {"analysis",
+            "lib/results",
+            "lib/support",
+            "lib/experiment",
+            "lib/metrics/",
+            "lib/checkpoint/config.h",
+            "lib/checkpoint/architectures.h",
             "kernels/numerics"};
   }
   return {"kernels", "lib", "analysis", "experiments"};
@@ -92,7 +97,7 @@ const std::vector<Restricted>& restricted() {
       {{"oniguruma", "utf8proc"}, {"lib/text"}},
       {{"openssl"}, {"lib/support"}},
       {{"cblas", "lapacke"}, {"lib/device/cpu", "lib/bench"}},
-      {{"cuda", "cublas", "cusolver"}, {"lib/device/cuda", "kernels/"}},
+      {{"cuda", "cublas", "cusolver"}, {"lib/throughput/cuda_", "kernels/"}},
       {{"Eigen", "nlohmann", "fmt/"}, {"lib", "analysis", "experiments"}},
   };
   return list;

@@ -1,14 +1,28 @@
 #include "kernels/cpu/isa.h"
 
+#if defined(WUSH_KERNELS_X86)
+#include <cpuid.h>
+#endif
+
 #include "kernels/cpu/simd/kernels.h"
 
 namespace wush::kernels {
+namespace {
+
+#if defined(WUSH_KERNELS_X86)
+// __builtin_cpu_supports knows f16c only from clang 15 on.
+bool has_f16c() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+#endif
+
+}  // namespace
 
 bool isa_available(Isa isa) {
 #if defined(WUSH_KERNELS_X86)
   const bool avx2 = __builtin_cpu_supports("avx2") &&
-                    __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("f16c");
+                    __builtin_cpu_supports("fma") && has_f16c();
   if (isa == Isa::kAvx2) return avx2;
   if (isa == Isa::kAvx512) {
     return avx2 && __builtin_cpu_supports("avx512f") &&

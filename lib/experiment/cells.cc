@@ -31,6 +31,24 @@ CellSpec unquantized_cell(const std::string& model) {
   return cell;
 }
 
+// Every layer that is timed is a number of whole blocks.
+void check_layers(const ThroughputMeasure& measure, const CellSpec& cell,
+                  const AxisValue& format) {
+  const int group = numerics::describe(*cell.format).group;
+  const int block = std::max(group, cell.options.transform_block);
+  for (const ThroughputModel& model : measure.models) {
+    if (model.name != cell.parameters.model) continue;
+    for (const LayerShape& layer : model.layers) {
+      if (layer.inputs % block == 0) continue;
+      throw InputError(
+          format.place.to_string(),
+          fmt::format("expected inputs that are a multiple of {} in every "
+                      "shape of {}, found {}",
+                      block, model.name, layer.inputs));
+    }
+  }
+}
+
 void check_transform_block(const CellSpec& cell, const AxisValue& format) {
   const int group = numerics::describe(*cell.format).group;
   if (cell.options.transform_block % group != 0) {
@@ -48,6 +66,9 @@ CellParameters combine(const ExperimentConfig& config, const std::string& model,
   CellParameters parameters;
   parameters.model = model;
   parameters.options = config.options;
+  // Throughput has neither axis: its pipelines are rows of one cell.
+  parameters.transform = "none";
+  parameters.method = "none";
   for (std::size_t i = 0; i < values.size(); ++i) {
     const std::string& axis = config.axes[i].name;
     if (axis == "format") {
@@ -122,6 +143,9 @@ void add_combination(const ExperimentConfig& config, const std::string& model,
   }
   CellSpec cell = make_cell(std::move(parameters));
   check_transform_block(cell, *values.front());  // the first axis is `format`
+  if (config.measures.throughput) {
+    check_layers(*config.measures.throughput, cell, *values.front());
+  }
   sweep.cells.push_back(std::move(cell));
 }
 
@@ -147,10 +171,21 @@ void add_product(const ExperimentConfig& config, const std::string& model,
   } while (advance(config.axes, position));
 }
 
+std::vector<std::string> model_names(const ExperimentConfig& config) {
+  std::vector<std::string> names;
+  if (config.measures.throughput) {
+    for (const ThroughputModel& model : config.measures.throughput->models) {
+      names.push_back(model.name);
+    }
+  }
+  for (const ModelEntry& model : config.models) names.push_back(model.name);
+  return names;
+}
+
 // More cells than any sweep can compute come from a mistake in the file.
 void check_size(const ExperimentConfig& config) {
   constexpr double kMostCells = 1'000'000;
-  double cells = static_cast<double>(config.models.size());
+  double cells = static_cast<double>(model_names(config).size());
   for (const Axis& axis : config.axes) {
     cells *= static_cast<double>(axis.values.size());
   }
@@ -167,9 +202,9 @@ ExpandedSweep expand_cells(const ExperimentConfig& config) {
   check_size(config);
   ExpandedSweep sweep;
   sweep.excluded.assign(config.exclusions.size(), 0);
-  for (const ModelEntry& model : config.models) {
-    sweep.cells.push_back(unquantized_cell(model.name));
-    if (!config.axes.empty()) add_product(config, model.name, sweep);
+  for (const std::string& model : model_names(config)) {
+    sweep.cells.push_back(unquantized_cell(model));
+    if (!config.axes.empty()) add_product(config, model, sweep);
   }
   return sweep;
 }
@@ -177,9 +212,10 @@ ExpandedSweep expand_cells(const ExperimentConfig& config) {
 std::string cell_label(const CellParameters& parameters,
                        const ExperimentConfig& config) {
   if (parameters.format == "none") return parameters.model + " unquantized";
-  std::string label =
-      fmt::format("{} {} {} {}", parameters.model, parameters.format,
-                  parameters.transform, parameters.method);
+  std::string label = fmt::format("{} {}", parameters.model, parameters.format);
+  if (parameters.method != "none") {
+    label += fmt::format(" {} {}", parameters.transform, parameters.method);
+  }
   for (const auto& [name, text] : parameters.options) {
     const auto common = config.options.find(name);
     if (common == config.options.end() || common->second != text) {

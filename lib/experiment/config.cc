@@ -11,6 +11,7 @@
 #include "lib/experiment/option_table.h"
 #include "lib/experiment/overrides.h"
 #include "lib/experiment/paths.h"
+#include "lib/experiment/throughput_measure.h"
 #include "lib/experiment/yaml_values.h"
 #include "lib/support/error.h"
 
@@ -37,6 +38,20 @@ class ConfigReader {
     config_.name = read_name(reader.require("name"));
     config_.options = default_options();
     if (const YamlNode* seed = reader.find("seed")) read_seed(*seed);
+    read_measure(reader.require("measure"));  // says what else is needed
+    if (config_.measures.throughput) {
+      read_throughput_parts(reader);
+    } else {
+      read_model_parts(reader);
+    }
+    if (const YamlNode* exclude = reader.find("exclude")) {
+      read_exclude(*exclude);
+    }
+    return std::move(config_);
+  }
+
+ private:
+  void read_model_parts(const MappingReader& reader) {
     read_models(reader.require("models"));
     const YamlNode* sweep = reader.find("sweep");
     if (sweep != nullptr || reader.find("calibration") != nullptr) {
@@ -44,17 +59,62 @@ class ConfigReader {
     }
     read_evaluation(reader.require("evaluation"));
     if (const YamlNode* options = reader.find("options")) {
-      read_options(*options);
+      read_options(*options, option_names());
     }
-    if (sweep != nullptr) read_sweep(*sweep);
-    if (const YamlNode* exclude = reader.find("exclude")) {
-      read_exclude(*exclude);
+    if (sweep != nullptr) {
+      read_sweep(*sweep, axis_names(), {"format", "transform", "method"});
     }
-    read_measure(reader.require("measure"));
-    return std::move(config_);
   }
 
- private:
+  // Throughput takes its layers from under `measure`, and of the options only
+  // those that change what is computed for an activation.
+  void read_throughput_parts(const MappingReader& reader) {
+    for (const YamlEntry& entry : reader.node().entries) {
+      if (entry.key == "models" || entry.key == "calibration" ||
+          entry.key == "evaluation") {
+        throw InputError(
+            entry.place.to_string(),
+            fmt::format("expected no {} beside measure.throughput, which needs "
+                        "no checkpoint and no text, found some",
+                        entry.key));
+      }
+    }
+    const std::vector<std::string> names = throughput_options();
+    std::erase_if(config_.options, [&](const auto& option) {
+      return option.first != "seed" &&
+             std::find(names.begin(), names.end(), option.first) == names.end();
+    });
+    for (const ThroughputModel& model : config_.measures.throughput->models) {
+      model_names_.push_back(model.name);
+    }
+    if (const YamlNode* options = reader.find("options")) {
+      read_options(*options, names);
+    }
+    if (const YamlNode* sweep = reader.find("sweep")) {
+      std::vector<std::string> axes = names;
+      axes.insert(axes.begin(), "format");
+      read_sweep(*sweep, axes, {"format"});
+      check_parameters(names);
+    }
+  }
+
+  // An entry that is a mapping may set these options only.
+  void check_parameters(const std::vector<std::string>& names) {
+    for (const Axis& axis : config_.axes) {
+      for (const AxisValue& value : axis.values) {
+        for (const auto& [name, text] : value.parameters) {
+          if (std::find(names.begin(), names.end(), name) != names.end()) {
+            continue;
+          }
+          throw InputError(value.place.to_string(),
+                           fmt::format("expected the option {} for throughput, "
+                                       "found '{}'",
+                                       list_names(names), name));
+        }
+      }
+    }
+  }
+
   void read_seed(const YamlNode& node) {
     config_.seed =
         static_cast<std::uint64_t>(read_integer(node, 0, kLargestSeed));
@@ -103,19 +163,19 @@ class ConfigReader {
   }
 
   // `seed` stands at the top of the file and cannot be set here.
-  void read_options(const YamlNode& node) {
-    std::vector<std::string> names = option_names();
+  void read_options(const YamlNode& node, std::vector<std::string> names) {
     std::erase(names, "seed");
     for (const YamlEntry& entry : MappingReader(node, names).node().entries) {
       config_.options[entry.key] = find_option(entry.key)->read(entry.value);
     }
   }
 
-  void read_sweep(const YamlNode& node) {
-    const MappingReader reader(node, axis_names());
-    for (const std::string& name : axis_names()) {
+  void read_sweep(const YamlNode& node, const std::vector<std::string>& names,
+                  const std::vector<std::string>& required) {
+    const MappingReader reader(node, names);
+    for (const std::string& name : names) {
       const bool is_required =
-          name == "format" || name == "transform" || name == "method";
+          std::find(required.begin(), required.end(), name) != required.end();
       const YamlNode* axis =
           is_required ? &reader.require(name) : reader.find(name);
       if (axis != nullptr) config_.axes.push_back(read_axis(name, *axis));
@@ -175,11 +235,20 @@ class ConfigReader {
     if (node.entries.empty()) fail_at(node, "at least one measurement");
     for (const MeasureInfo& info : measure_table()) {
       if (const YamlNode* measure = reader.find(info.name)) {
-        info.read(*measure, config_.measures);
+        info.read(*measure, folder_, config_.measures);
       }
     }
     if (config_.measures.layer_loss) {
       config_.layers_place = reader.find("layer_loss")->find("layers")->place;
+    }
+    if (config_.measures.equalization) {
+      config_.equalization_place =
+          reader.find("equalization")->find("layer")->place;
+    }
+    if (config_.measures.throughput && node.entries.size() > 1) {
+      throw InputError(reader.find("throughput")->place.to_string(),
+                       "expected throughput alone, in an experiment of its "
+                       "own, found other measurements beside it");
     }
   }
 
@@ -199,6 +268,26 @@ YamlNode resolve_models(const ExperimentConfig& config) {
                                    {"path", yaml_scalar(model.path.written)}}));
   }
   return yaml_sequence(std::move(models));
+}
+
+// Models and texts.
+void add_model_parts(const ExperimentConfig& config, Entries& entries) {
+  entries.emplace_back("models", resolve_models(config));
+  if (config.calibration) {
+    entries.emplace_back(
+        "calibration",
+        yaml_mapping({{"text", yaml_scalar(config.calibration->text.written)},
+                      {"sequences", number(config.calibration->sequences)},
+                      {"length", number(config.calibration->length)}}));
+  }
+  const TextEntry& evaluation = config.evaluation;
+  entries.emplace_back(
+      "evaluation",
+      yaml_mapping({{"text", yaml_scalar(evaluation.text.written)},
+                    {"length", number(evaluation.length)},
+                    {"windows", evaluation.sequences == 0
+                                    ? yaml_scalar("all")
+                                    : number(evaluation.sequences)}}));
 }
 
 YamlNode resolve_values(const std::vector<AxisValue>& values) {
@@ -243,8 +332,9 @@ YamlNode resolve_measure(const ExperimentConfig& config) {
 YamlNode resolve_options(const ExperimentConfig& config) {
   Entries entries;
   for (const std::string& name : option_names()) {
-    if (name == "seed") continue;
-    entries.emplace_back(name, yaml_scalar(config.options.at(name)));
+    const auto option = config.options.find(name);
+    if (name == "seed" || option == config.options.end()) continue;
+    entries.emplace_back(name, yaml_scalar(option->second));
   }
   return yaml_mapping(std::move(entries));
 }
@@ -270,23 +360,8 @@ std::string resolved_yaml(const ExperimentConfig& config) {
   Entries entries = {
       {"name", yaml_scalar(config.name)},
       {"seed", yaml_scalar(std::to_string(config.seed))},
-      {"models", resolve_models(config)},
   };
-  if (config.calibration) {
-    entries.emplace_back(
-        "calibration",
-        yaml_mapping({{"text", yaml_scalar(config.calibration->text.written)},
-                      {"sequences", number(config.calibration->sequences)},
-                      {"length", number(config.calibration->length)}}));
-  }
-  const TextEntry& evaluation = config.evaluation;
-  entries.emplace_back(
-      "evaluation",
-      yaml_mapping({{"text", yaml_scalar(evaluation.text.written)},
-                    {"length", number(evaluation.length)},
-                    {"windows", evaluation.sequences == 0
-                                    ? yaml_scalar("all")
-                                    : number(evaluation.sequences)}}));
+  if (!config.measures.throughput) add_model_parts(config, entries);
   if (!config.axes.empty())
     entries.emplace_back("sweep", resolve_sweep(config));
   if (!config.exclusions.empty()) {

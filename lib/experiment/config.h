@@ -65,15 +65,18 @@ struct ExperimentConfig {
   std::string file;
   std::string name;
   std::uint64_t seed = 0;
+  // Models and texts are not there (the evaluation is empty) when throughput
+  // is measured.
   std::vector<ModelEntry> models;
   std::optional<TextEntry> calibration;  // always there when there are axes
   TextEntry evaluation;
-  // Empty: only the unquantized models. Else format, transform and method,
-  // then options in the order of option_table().
+  // Empty: only the unquantized models. Else format, transform and method
+  // (throughput: format alone), then options in the order of option_table().
   std::vector<Axis> axes;
   std::vector<Exclusion> exclusions;
   Measures measures;
   YamlPlace layers_place;                      // of measure.layer_loss.layers
+  YamlPlace equalization_place;                // of measure.equalization.layer
   std::map<std::string, std::string> options;  // every option, canonical text
 };
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "lib/experiment/measure_table.h"
+#include "lib/experiment/throughput_measure.h"
 #include "lib/experiment/yaml_document.h"
 #include "lib/results/store.h"
 #include "lib/support/digest.h"
@@ -34,25 +35,41 @@ struct Texts {
   std::optional<Text> calibration;
 };
 
-void check_measures(const ExperimentConfig& config, const ModelInputs& model) {
-  if (!config.measures.layer_loss) return;
-  const LayerLossMeasure& measure = *config.measures.layer_loss;
+// Throws InputError at `place` when the model lacks the layer.
+void check_layer(const YamlPlace& place, const ModelInputs& model, int layer) {
   const std::int64_t blocks = model.checkpoint.config().num_hidden_layers;
-  for (const int layer : measure.layers) {
-    if (layer >= blocks) {
-      throw InputError(config.layers_place.to_string(),
-                       fmt::format("expected layers from 0 to {} of model {}, "
-                                   "found {}",
-                                   blocks - 1, model.name, layer));
-    }
-  }
+  if (layer < blocks) return;
+  throw InputError(
+      place.to_string(),
+      fmt::format("expected layers from 0 to {} of model {}, found {}",
+                  blocks - 1, model.name, layer));
+}
+
+// Throws InputError at `place` when the evaluation text is shorter.
+void check_windows(const YamlPlace& place, const ModelInputs& model,
+                   const std::string& measure, std::int64_t wanted) {
   const auto windows = static_cast<std::int64_t>(model.evaluation.size());
-  if (measure.windows > windows) {
-    throw InputError(
-        config.layers_place.to_string(),
-        fmt::format("expected measure.layer_loss.windows of at most the {} "
-                    "evaluation windows of model {}, found {}",
-                    windows, model.name, measure.windows));
+  if (wanted <= windows) return;
+  throw InputError(
+      place.to_string(),
+      fmt::format("expected measure.{}.windows of at most the {} evaluation "
+                  "windows of model {}, found {}",
+                  measure, windows, model.name, wanted));
+}
+
+void check_measures(const ExperimentConfig& config, const ModelInputs& model) {
+  const Measures& measures = config.measures;
+  if (measures.layer_loss) {
+    for (const int layer : measures.layer_loss->layers) {
+      check_layer(config.layers_place, model, layer);
+    }
+    check_windows(config.layers_place, model, "layer_loss",
+                  measures.layer_loss->windows);
+  }
+  if (measures.equalization) {
+    check_layer(config.equalization_place, model, measures.equalization->layer);
+    check_windows(config.equalization_place, model, "equalization",
+                  measures.equalization->windows);
   }
 }
 
@@ -85,10 +102,24 @@ std::string window_text(const TextEntry& entry) {
       entry.length);
 }
 
+// Its own model's layers only: another architecture in the same file changes
+// nothing. The baselines are not timed with any pipeline.
+std::map<std::string, std::string> throughput_inputs(
+    ThroughputMeasure measure, const CellSpec& cell,
+    const std::string& numeric_mode) {
+  std::erase_if(measure.models, [&](const ThroughputModel& model) {
+    return model.name != cell.parameters.model;
+  });
+  if (!cell.format) measure.pipelines.clear();
+  return {{"measure throughput", format_yaml(resolve_throughput(measure))},
+          {"numeric mode", numeric_mode}};
+}
+
 }  // namespace
 
 SweepInputs load_inputs(const ExperimentConfig& config) {
   SweepInputs inputs;
+  if (config.measures.throughput) return inputs;  // reads nothing
   Texts texts{read_text(config.evaluation.text.resolved), {}};
   note_line_ends(inputs, "evaluation", texts.evaluation);
   if (config.calibration) {
@@ -114,6 +145,9 @@ std::map<std::string, std::string> cell_inputs(
     const ExperimentConfig& config, const CellSpec& cell,
     const std::map<std::string, std::string>& digests,
     const std::string& numeric_mode) {
+  if (config.measures.throughput) {
+    return throughput_inputs(*config.measures.throughput, cell, numeric_mode);
+  }
   const std::string& model = cell.parameters.model;
   std::map<std::string, std::string> inputs = {
       {"checkpoint", digests.at("checkpoint " + model)},

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "lib/experiment/throughput_measure.h"
 #include "lib/experiment/yaml_values.h"
+#include "lib/model/linear_layer.h"
 #include "lib/transform/transform.h"
 
 namespace wush {
@@ -38,7 +40,8 @@ std::map<std::string, int> read_repeats(const YamlNode& node) {
   return repeats;
 }
 
-void read_layer_loss(const YamlNode& node, Measures& measures) {
+void read_layer_loss(const YamlNode& node, const std::string&,
+                     Measures& measures) {
   const MappingReader reader(node, {"layers", "windows", "repeats", "moments"});
   LayerLossMeasure& measure = measures.layer_loss.emplace();
   measure.layers = read_layers(reader.require("layers"));
@@ -72,6 +75,35 @@ YamlNode resolve_layer_loss(const Measures& measures) {
                                                           : "calibration")}});
 }
 
+std::vector<std::string> linear_names() {
+  std::vector<std::string> names;
+  for (const LinearInfo& linear : kLinears) names.emplace_back(linear.name);
+  return names;
+}
+
+void read_equalization(const YamlNode& node, const std::string&,
+                       Measures& measures) {
+  const MappingReader reader(node, {"layer", "linear", "windows"});
+  EqualizationMeasure& measure = measures.equalization.emplace();
+  measure.layer = static_cast<int>(
+      read_integer(reader.require("layer"), 0, kMostLayers - 1));
+  const std::vector<std::string> names = linear_names();
+  const YamlNode* linear = reader.find("linear");
+  measure.linear =
+      linear == nullptr ? names.front() : names[read_choice(*linear, names)];
+  if (const YamlNode* windows = reader.find("windows")) {
+    measure.windows = read_integer(*windows, 1, kMostWindows);
+  }
+}
+
+YamlNode resolve_equalization(const Measures& measures) {
+  const EqualizationMeasure& measure = *measures.equalization;
+  return yaml_mapping(
+      {{"layer", yaml_scalar(std::to_string(measure.layer))},
+       {"linear", yaml_scalar(measure.linear)},
+       {"windows", yaml_scalar(std::to_string(measure.windows))}});
+}
+
 // For measurements without parameters.
 void check_no_parameters(const YamlNode& node) {
   if (node.kind != YamlNode::Kind::kMapping || !node.entries.empty()) {
@@ -86,20 +118,33 @@ const std::vector<MeasureInfo>& measure_table() {
       {"layer_loss", true, read_layer_loss,
        [](const Measures& measures) { return measures.layer_loss.has_value(); },
        resolve_layer_loss},
+      {"equalization", true, read_equalization,
+       [](const Measures& measures) {
+         return measures.equalization.has_value();
+       },
+       resolve_equalization},
       {"perplexity", false,
-       [](const YamlNode& node, Measures& measures) {
+       [](const YamlNode& node, const std::string&, Measures& measures) {
          check_no_parameters(node);
          measures.perplexity = true;
        },
        [](const Measures& measures) { return measures.perplexity; },
        [](const Measures&) { return yaml_mapping({}); }},
       {"kl", true,
-       [](const YamlNode& node, Measures& measures) {
+       [](const YamlNode& node, const std::string&, Measures& measures) {
          check_no_parameters(node);
          measures.kl = true;
        },
        [](const Measures& measures) { return measures.kl; },
        [](const Measures&) { return yaml_mapping({}); }},
+      {"throughput", false,
+       [](const YamlNode& node, const std::string& folder, Measures& measures) {
+         measures.throughput = read_throughput(node, folder);
+       },
+       [](const Measures& measures) { return measures.throughput.has_value(); },
+       [](const Measures& measures) {
+         return resolve_throughput(*measures.throughput);
+       }},
   };
   return table;
 }

@@ -12,8 +12,10 @@ namespace wush {
 struct MeasureInfo {
   std::string name;
   bool quantized_only;  // not taken of the unquantized model
-  // Reads the mapping under `measure: {name: ...}`. Throws InputError.
-  void (*read)(const YamlNode& node, Measures& measures);
+  // Reads the mapping under `measure: {name: ...}`; relative paths begin at
+  // `folder`. Throws InputError.
+  void (*read)(const YamlNode& node, const std::string& folder,
+               Measures& measures);
   // Is it asked for?
   bool (*present)(const Measures& measures);
   // The mapping with every default filled in, when it is present.

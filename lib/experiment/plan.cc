@@ -109,10 +109,10 @@ int repeats_of(const LayerLossMeasure& measure, const CellSpec& cell) {
   return found == measure.repeats.end() ? 1 : found->second;
 }
 
-double loss_tokens(const Measures& measures, const WindowCounts& windows) {
-  return static_cast<double>(
-      std::min(measures.layer_loss->windows, windows.evaluation) *
-      windows.evaluation_length);
+// Evaluation tokens of a measurement on the first `count` windows.
+double tokens_of(std::int64_t count, const WindowCounts& windows) {
+  return static_cast<double>(std::min(count, windows.evaluation) *
+                             windows.evaluation_length);
 }
 
 Work reference_work(const ModelConfig& model, const WindowCounts& windows,
@@ -123,11 +123,16 @@ Work reference_work(const ModelConfig& model, const WindowCounts& windows,
   Work work;
   work["reference"] = blocks * forward(model, tokens, length, 0, true);
   if (measures.perplexity) work["evaluate"] = head(model, tokens);
+  if (measures.equalization) {
+    const double few = tokens_of(measures.equalization->windows, windows);
+    work["reference"] +=
+        forward(model, few, length, 0, false) + gram(model, few, {true, 0, 0});
+  }
   if (!measures.layer_loss) return work;
   const bool held_out = !measures.layer_loss->evaluation_moments;
   const auto calibration = static_cast<double>(windows.calibration_tokens());
   const double moment_tokens =
-      held_out ? calibration : loss_tokens(measures, windows);
+      held_out ? calibration : tokens_of(measures.layer_loss->windows, windows);
   if (held_out) {
     work["reference"] +=
         blocks * forward(model, calibration,
@@ -144,7 +149,7 @@ Work reference_work(const ModelConfig& model, const WindowCounts& windows,
 double layer_loss_work(const ModelConfig& model, const WindowCounts& windows,
                        const Measures& measures, const CellSpec& cell,
                        const CellCost& cost) {
-  const double tokens = loss_tokens(measures, windows);
+  const double tokens = tokens_of(measures.layer_loss->windows, windows);
   const auto length = static_cast<double>(windows.evaluation_length);
   const double repeats = repeats_of(*measures.layer_loss, cell);
   double linear = 0;
@@ -167,6 +172,12 @@ Work predict_work(const ModelConfig& model, const WindowCounts& windows,
   Work work;
   if (measures.layer_loss) {
     work["layer loss"] = layer_loss_work(model, windows, measures, cell, cost);
+  }
+  if (measures.equalization) {
+    work["equalization"] =
+        solve(model, cost) +
+        forward(model, tokens_of(measures.equalization->windows, windows),
+                static_cast<double>(windows.evaluation_length), 0, false);
   }
   if (!measures.perplexity && !measures.kl) return work;
   const auto blocks = static_cast<double>(model.num_hidden_layers);
@@ -208,6 +219,7 @@ DiskUse predict_disk(const ModelConfig& model, const WindowCounts& windows,
     use.result += kRow * linear_count * repeats_of(*measures.layer_loss, cell) *
                   static_cast<std::int64_t>(measures.layer_loss->layers.size());
   }
+  if (measures.equalization) use.result += 40 * model.intermediate_size;
   if (measures.perplexity || measures.kl) {
     use.result += kRow * linear_count * model.num_hidden_layers;
     use.partial = (windows.calibration_tokens() + windows.evaluation_tokens()) *

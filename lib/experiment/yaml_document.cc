@@ -269,6 +269,7 @@ bool is_plain(const std::string& text) {
     return false;
   }
   if (text.front() == '-' && (text.size() == 1 || text[1] == '-')) return false;
+  if (text.starts_with("...")) return false;  // ends a document
   return text.find_first_not_of(kWord) == std::string::npos;
 }
 

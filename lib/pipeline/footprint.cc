@@ -101,21 +101,24 @@ double evaluate_bytes(const Sizes& s, const ModelConfig& model,
 }
 
 struct Study {
-  double kept = 0;    // of all measured layers
-  double one = 0;     // Hessians of one layer
-  double tokens = 0;  // that a loss is measured on
+  double kept = 0;  // of all measured layers
+  bool any = false;
 };
 
 Study study_bytes(const Sizes& s, const WindowCounts& windows,
                   const Measures& measures) {
   Study study;
-  if (!measures.layer_loss) return study;
-  study.tokens = static_cast<double>(
-      std::min(measures.layer_loss->windows, windows.evaluation) *
-      windows.evaluation_length);
-  study.one = hessian_bytes(s, true, 0);
-  study.kept = static_cast<double>(measures.layer_loss->layers.size()) *
-               (study.one + kFloat * study.tokens * s.hidden);
+  const auto add = [&](std::int64_t count, std::size_t layers) {
+    const auto tokens = static_cast<double>(
+        std::min(count, windows.evaluation) * windows.evaluation_length);
+    study.kept += static_cast<double>(layers) *
+                  (hessian_bytes(s, true, 0) + kFloat * tokens * s.hidden);
+    study.any = true;
+  };
+  if (measures.layer_loss) {
+    add(measures.layer_loss->windows, measures.layer_loss->layers.size());
+  }
+  if (measures.equalization) add(measures.equalization->windows, 1);
   return study;
 }
 
@@ -130,7 +133,7 @@ double reference_bytes(const Sizes& s, const ModelConfig& model,
     hidden += static_cast<double>(windows.calibration_tokens());
   }
   double working = kFloat * s.weights() + forward_bytes(s, chunk, false) +
-                   (measures.layer_loss ? kFloat * chunk * s.hidden : 0);
+                   (study.any ? kFloat * chunk * s.hidden : 0);
   if (measures.perplexity) {
     working = std::max(working, evaluate_bytes(s, model, windows, false));
   }
@@ -160,7 +163,7 @@ std::int64_t predict_memory(const ModelConfig& model,
       kFloat * static_cast<double>(windows.evaluation_tokens()) * s.hidden;
   const double calibration =
       kFloat * static_cast<double>(windows.calibration_tokens()) * s.hidden;
-  const bool has_reference = measures.layer_loss || measures.kl;
+  const bool has_reference = study.any || measures.kl;
   const double kept = study.kept + (has_reference ? evaluation : 0);
 
   if (measures.layer_loss) {
@@ -173,6 +176,16 @@ std::int64_t predict_memory(const ModelConfig& model,
                              kFloat * chunk * (s.hidden + 2 * s.inner);
     peak = std::max(
         peak, kept + weights + repeats * packed + std::max(solving, measuring));
+  }
+  if (measures.equalization) {
+    const double chunk =
+        chunk_tokens(measures.equalization->windows, windows.evaluation_length);
+    const double measuring =
+        forward_bytes(s, chunk, false) +
+        kFloat * (chunk * s.hidden +
+                  3 * std::max(chunk * s.inner, s.largest_weight()));
+    peak =
+        std::max(peak, kept + weights + packed + std::max(solving, measuring));
   }
   if (measures.perplexity || measures.kl) {
     const double chunk =

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <utility>
 
+#include "lib/pipeline/equalization.h"
 #include "lib/pipeline/evaluate.h"
 #include "lib/pipeline/partial_state.h"
 #include "lib/support/error.h"
@@ -44,6 +45,26 @@ std::int64_t window_length(const Windows& windows) {
   return windows.empty() ? 0 : static_cast<std::int64_t>(windows[0].size());
 }
 
+int find_linear(const std::string& name) {
+  const auto found =
+      std::find_if(kLinears.begin(), kLinears.end(),
+                   [&](const LinearInfo& info) { return info.name == name; });
+  WUSH_CHECK(found != kLinears.end(), "linear {}", name);
+  return static_cast<int>(found - kLinears.begin());
+}
+
+// Adds records of single solves. Where the whole model is quantized too, its
+// linears stand in the result already; of these solves only what a reader has
+// to know is added.
+void add_records(bool all, std::vector<LinearRecord> records,
+                 CellResult& result) {
+  for (LinearRecord& record : records) {
+    if (all || record.attempts > 1 || !record.fallback.empty()) {
+      result.linears.push_back(std::move(record));
+    }
+  }
+}
+
 }  // namespace
 
 // Hidden states on their way through the blocks of one quantized cell.
@@ -69,14 +90,19 @@ ModelSession::ModelSession(Device& device, const Checkpoint& checkpoint,
     calibration_rotary_.emplace(device, config,
                                 window_length(inputs_.calibration));
   }
-  if (!inputs_.measures.layer_loss) return;
-  for (const int layer : inputs_.measures.layer_loss->layers) {
-    if (layer < 0 || layer >= blocks_) {
-      throw InputError(
-          checkpoint.directory().string(),
-          fmt::format("measure.layer_loss.layers: expected 0 .. {}, found {}",
-                      blocks_ - 1, layer));
+  const auto check_layer = [&](const char* name, int layer) {
+    if (layer >= 0 && layer < blocks_) return;
+    throw InputError(checkpoint.directory().string(),
+                     fmt::format("measure.{}: expected 0 .. {}, found {}", name,
+                                 blocks_ - 1, layer));
+  };
+  if (inputs_.measures.layer_loss) {
+    for (const int layer : inputs_.measures.layer_loss->layers) {
+      check_layer("layer_loss.layers", layer);
     }
+  }
+  if (inputs_.measures.equalization) {
+    check_layer("equalization.layer", inputs_.measures.equalization->layer);
   }
 }
 
@@ -98,24 +124,41 @@ void ModelSession::propagate(const DecoderBlock& block,
   }
 }
 
-void ModelSession::study_layer(std::int64_t layer, const DecoderBlock& block,
-                               MatrixView<const float> evaluation,
-                               MatrixView<const float> calibration) {
-  const LayerLossMeasure& measure = *inputs_.measures.layer_loss;
-  if (std::find(measure.layers.begin(), measure.layers.end(),
-                static_cast<int>(layer)) == measure.layers.end()) {
-    return;
-  }
+// The first windows of the evaluation text as they enter a layer, with empty
+// moments.
+LayerStudy ModelSession::make_study(std::int64_t layer,
+                                    const DecoderBlock& block,
+                                    MatrixView<const float> evaluation,
+                                    std::int64_t windows) const {
   LayerStudy study;
   study.layer = static_cast<int>(layer);
   const std::int64_t rows =
-      std::min(measure.windows,
-               static_cast<std::int64_t>(inputs_.evaluation.size())) *
+      std::min(windows, static_cast<std::int64_t>(inputs_.evaluation.size())) *
       window_length(inputs_.evaluation);
   study.hidden = Matrix<float>(device_, rows, evaluation.cols);
   copy(device_, evaluation.rows_from(0, rows), study.hidden.view());
   study.hessians = make_hessians(device_, block, nullptr);
-  if (measure.evaluation_moments) {
+  return study;
+}
+
+void ModelSession::study_layer(std::int64_t layer, const DecoderBlock& block,
+                               MatrixView<const float> evaluation,
+                               MatrixView<const float> calibration) {
+  const auto& equalization = inputs_.measures.equalization;
+  if (equalization && equalization->layer == layer) {
+    LayerStudy study =
+        make_study(layer, block, evaluation, equalization->windows);
+    accumulate_hessians(device_, block, *evaluation_rotary_,
+                        std::as_const(study.hidden).view(), study.hessians);
+    equalization_study_ = std::move(study);
+  }
+  const auto& measure = inputs_.measures.layer_loss;
+  if (!measure || std::find(measure->layers.begin(), measure->layers.end(),
+                            static_cast<int>(layer)) == measure->layers.end()) {
+    return;
+  }
+  LayerStudy study = make_study(layer, block, evaluation, measure->windows);
+  if (measure->evaluation_moments) {
     accumulate_hessians(device_, block, *evaluation_rotary_,
                         std::as_const(study.hidden).view(), study.hessians);
   } else {
@@ -141,10 +184,7 @@ void ModelSession::prepare_reference(CellResult& result) {
     if (progress_.stop_requested()) throw Interrupted();
     progress_.step("reference", layer, blocks_);
     const DecoderBlock block(device_, checkpoint_, layer);
-    if (measure) {
-      study_layer(layer, block, hidden.view(),
-                  std::as_const(calibration).view());
-    }
+    study_layer(layer, block, hidden.view(), std::as_const(calibration).view());
     propagate(block, *evaluation_rotary_, hidden.view(), layer);
     if (calibrate) {
       propagate(block, *calibration_rotary_, calibration.view(), layer);
@@ -171,14 +211,22 @@ void ModelSession::run_layer_loss(const CellSpec& spec,
       result.layer_loss.push_back(std::move(loss));
     }
   }
-  // Where the whole model is quantized too, its linears stand in the records;
-  // of these solves only what a reader has to know is added.
-  const bool whole_model = inputs_.measures.perplexity || inputs_.measures.kl;
-  for (LinearRecord& record : records) {
-    if (!whole_model || record.attempts > 1 || !record.fallback.empty()) {
-      result.linears.push_back(std::move(record));
-    }
-  }
+  add_records(!inputs_.measures.perplexity && !inputs_.measures.kl,
+              std::move(records), result);
+}
+
+void ModelSession::run_equalization(const CellMethod& method,
+                                    CellResult& result) {
+  const auto& measure = inputs_.measures.equalization;
+  if (!measure) return;
+  prepare_reference(result);
+  const StageTimer timer(result.seconds, "equalization");
+  progress_.step("equalization", measure->layer, blocks_);
+  std::vector<LinearRecord> records;
+  result.tables[kEqualizationTable] = measure_equalization(
+      device_, checkpoint_, *evaluation_rotary_, *equalization_study_, method,
+      find_linear(measure->linear), progress_, records);
+  add_records(result.linears.empty(), std::move(records), result);
 }
 
 // Calibrates, quantizes and passes one block (spec: "Calibration order").
@@ -293,6 +341,8 @@ CellResult ModelSession::run_cell(const CellSpec& spec,
       if (partial != nullptr) take_up(*partial, state, result);
       run_layer_loss(spec, method, state, result);
       run_model(method, partial, save_seconds, state, result);
+      // Last: what a saved state holds need not grow.
+      run_equalization(method, result);
     }
   } catch (const NumericalError& error) {
     result.status = CellStatus::kFailed;

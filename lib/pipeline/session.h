@@ -57,10 +57,14 @@ class ModelSession {
   void study_layer(std::int64_t layer, const DecoderBlock& block,
                    MatrixView<const float> evaluation,
                    MatrixView<const float> calibration);
+  LayerStudy make_study(std::int64_t layer, const DecoderBlock& block,
+                        MatrixView<const float> evaluation,
+                        std::int64_t windows) const;
   void propagate(const DecoderBlock& block, const RotaryTable& rotary,
                  MatrixView<float> hidden, std::int64_t layer);
   void run_layer_loss(const CellSpec& spec, const CellMethod& method,
                       CellState& state, CellResult& result);
+  void run_equalization(const CellMethod& method, CellResult& result);
   void run_model(const CellMethod& method, const BlockCheckpoint* partial,
                  double save_seconds, CellState& state, CellResult& result);
   void quantize_block(std::int64_t layer, const CellMethod& method,
@@ -74,8 +78,9 @@ class ModelSession {
 
   // From the unquantized model, made once.
   bool prepared_ = false;
-  Matrix<float> final_hidden_;  // evaluation windows behind the last block
-  std::vector<LayerStudy> studies_;
+  Matrix<float> final_hidden_;       // evaluation windows behind the last block
+  std::vector<LayerStudy> studies_;  // of the layer losses
+  std::optional<LayerStudy> equalization_study_;
   std::optional<RotaryTable> evaluation_rotary_, calibration_rotary_;
 };
 

@@ -102,8 +102,11 @@ Record read_cell_file(const fs::path& file) {
 }
 
 bool same_numbers(Record first, Record second) {
-  first.tables.erase(std::string(kProvenanceTable));
-  second.tables.erase(std::string(kProvenanceTable));
+  for (Record* record : {&first, &second}) {
+    std::erase_if(record->tables, [](const auto& entry) {
+      return entry.first == kProvenanceTable || !is_reproducible(entry.second);
+    });
+  }
   return pack_record(first) == pack_record(second);
 }
 

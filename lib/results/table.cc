@@ -17,4 +17,10 @@ const DataColumn* DataTable::find(std::string_view name) const {
   return nullptr;
 }
 
+bool is_reproducible(const DataTable& table) {
+  const auto attribute = table.attributes.find(kReproducible);
+  return attribute == table.attributes.end() ||
+         attribute->second != DataValue(std::string("no"));
+}
+
 }  // namespace wush

@@ -35,6 +35,13 @@ struct DataTable {
   const DataColumn* find(std::string_view name) const;
 };
 
+// Attribute of a table whose values may differ between two runs of the same
+// cell, such as times: with the value "no" it is left out of comparisons, as
+// provenance is.
+inline constexpr char kReproducible[] = "reproducible";
+
+bool is_reproducible(const DataTable& table);
+
 // Number of values in a column.
 std::size_t column_size(const DataValues& values);
 

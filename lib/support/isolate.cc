@@ -16,6 +16,7 @@
 #include <new>
 #include <string_view>
 
+#include "lib/support/end_process.h"
 #include "lib/support/error.h"
 
 namespace wush {
@@ -89,7 +90,7 @@ bool send(int descriptor, std::string_view bytes) {
   } catch (const std::bad_alloc&) {
     outcome = kNoMemory;
   }
-  ::_exit(outcome);
+  end_process(outcome);
 }
 
 std::string receive(int descriptor) {

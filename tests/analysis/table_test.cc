@@ -291,6 +291,7 @@ TEST_F(TableTest, SpeedupIsTimeOfBfloat16OverTime) {
   EXPECT_EQ(own[0].at("outputs"), "4096");
   EXPECT_EQ(own[0].at("wush"), "1.5");
   EXPECT_EQ(own[0].at("hadamard"), "");
+  EXPECT_EQ(own[0].at("baseline"), "bf16");
   EXPECT_THAT(table.notes[0], HasSubstr("no bf16 time at M = 1024, N = 64"));
   EXPECT_EQ(of_section(rows, "published").size(), 9u);
 }

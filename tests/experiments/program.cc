@@ -2,13 +2,15 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 
-#include "tests/child_process.h"
 #include "tests/temporary_folder.h"
 
 namespace wush::testing {
@@ -17,8 +19,8 @@ namespace {
 const std::filesystem::path kDemo =
     std::filesystem::path(WUSH_SOURCE_DIR) / "experiments" / "demo";
 
-pid_t start(const Arguments& arguments, const std::string& out,
-            const std::string& err) {
+pid_t start(const Arguments& arguments, const Surroundings& surroundings,
+            const std::string& out, const std::string& err) {
   std::vector<char*> argv = {const_cast<char*>(WUSH_PROGRAM)};
   for (const std::string& argument : arguments) {
     argv.push_back(const_cast<char*>(argument.c_str()));
@@ -32,25 +34,41 @@ pid_t start(const Arguments& arguments, const std::string& out,
   };
   redirect(out, STDOUT_FILENO);
   redirect(err, STDERR_FILENO);
+  for (const auto& [name, value] : surroundings.environment) {
+    ::setenv(name.c_str(), value.c_str(), 1);
+  }
+  if (surroundings.address_space > 0) {
+    const rlimit limit = {surroundings.address_space,
+                          surroundings.address_space};
+    ::setrlimit(RLIMIT_AS, &limit);
+  }
   ::execv(WUSH_PROGRAM, argv.data());
   ::_exit(127);
 }
 
 }  // namespace
 
-Outcome run_program(const Arguments& arguments) {
+Outcome run_program(const Arguments& arguments,
+                    const Surroundings& surroundings) {
   const TemporaryFolder folder;
   const std::string out = (folder / "out").string();
   const std::string err = (folder / "err").string();
   Outcome outcome;
-  outcome.code = wait_for_child(start(arguments, out, err));
+  const pid_t child = start(arguments, surroundings, out, err);
+  int status = 0;
+  rusage usage{};
+  while (::wait4(child, &status, 0, &usage) < 0 && errno == EINTR) {
+  }
+  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  outcome.peak_memory = std::int64_t{1024} * usage.ru_maxrss;
   outcome.out = read_text_file(out);
   outcome.err = read_text_file(err);
   return outcome;
 }
 
-pid_t start_program(const Arguments& arguments) {
-  return start(arguments, "/dev/null", "/dev/null");
+pid_t start_program(const Arguments& arguments,
+                    const std::filesystem::path& err) {
+  return start(arguments, {}, "/dev/null", err.string());
 }
 
 std::string write_tiny_sweep(const std::filesystem::path& folder) {

@@ -85,14 +85,14 @@ struct PortableVector {
     }
   }
   static Int load_nibbles(const std::uint8_t* packed) {
-    Int codes;
+    Int codes{};
     for (int i = 0; i < kLanes; ++i) {
       codes[i] = packed[i / 2] >> (i % 2 * 4) & 15;
     }
     return codes;
   }
   static Float lookup16(const P* table, Int codes) {
-    Float v;
+    Float v{};
     for (int i = 0; i < kLanes; ++i) v[i] = table[codes[i]];
     return v;
   }

@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "kernels/cpu/isa.h"
+#include "lib/device/cpu/blas_buffers.h"
 #include "lib/device/cpu/parallel.h"
 #include "lib/support/error.h"
 
@@ -47,8 +48,7 @@ void copy_rows(const void* from, std::size_t from_pitch, void* to,
 
 CpuDevice::CpuDevice(int threads)
     : threads_(threads > 0 ? threads : available_processors()) {
-  // One BLAS thread for each of ours.
-  openblas_set_num_threads(1);
+  cpu::prepare_blas(threads_);
 }
 
 std::string CpuDevice::description() const {

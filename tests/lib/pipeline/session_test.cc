@@ -58,11 +58,18 @@ class Session : public ::testing::Test {
         count, file);
   }
 
+  static Measures all_measures() {
+    Measures measures;
+    measures.layer_loss = LayerLossMeasure{{1}, 2, true, {{"random", 3}}};
+    measures.perplexity = true;
+    measures.kl = true;
+    return measures;
+  }
+
   Checkpoint checkpoint_ = Checkpoint::open(kDemo / "model");
   Windows calibration_ = windows("calibration.txt", 8);
   Windows evaluation_ = windows("evaluation.txt", 4);
-  Measures measures_{LayerLossMeasure{{1}, 2, true, {{"random", 3}}}, true,
-                     true};
+  Measures measures_ = all_measures();
   Recorder progress_;
 };
 

@@ -7,7 +7,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,6 +23,7 @@
 #include "lib/support/io_faults.h"
 #include "tests/child_process.h"
 #include "tests/lib/results/sample_cells.h"
+#include "tests/small_disk.h"
 #include "tests/temporary_folder.h"
 
 namespace wush {
@@ -41,6 +41,7 @@ using testing::run_sweep;
 using testing::sample_cell;
 using testing::sample_key;
 using testing::sample_plan;
+using testing::SmallDisk;
 using testing::start_child;
 using testing::TemporaryFolder;
 using testing::wait_for_child;
@@ -200,28 +201,6 @@ TEST(RepeatedKills, EveryRunGetsFurther) {
 }
 
 // ---- Real filesystems that refuse.
-
-// A filesystem in memory of a given size, mounted for a test.
-class SmallDisk {
- public:
-  explicit SmallDisk(const char* options) : folder_(fast_parent()) {
-    mounted_ = ::mount("wush-test", path().c_str(), "tmpfs", 0, options) == 0;
-  }
-  ~SmallDisk() {
-    if (mounted_) ::umount2(path().c_str(), MNT_DETACH);
-  }
-  bool mounted() const { return mounted_; }
-  const fs::path& path() const { return folder_.path(); }
-  void remount(unsigned long flags, const char* options) const {
-    ASSERT_EQ(::mount("wush-test", path().c_str(), "tmpfs", MS_REMOUNT | flags,
-                      options),
-              0);
-  }
-
- private:
-  TemporaryFolder folder_;
-  bool mounted_ = false;
-};
 
 TEST(FullDisk, EndsWithExitCode3AndCompletesWhenThereIsSpace) {
   const SmallDisk disk("size=64k");
