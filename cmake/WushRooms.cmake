@@ -49,6 +49,7 @@ function(wush_test name)
                                         GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE WUSH_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   gtest_discover_tests(${name} TEST_PREFIX "${name}/" DISCOVERY_MODE PRE_TEST
+                       DISCOVERY_TIMEOUT 120
                        PROPERTIES TIMEOUT ${ARG_TIMEOUT})
 endfunction()
 

@@ -120,23 +120,25 @@ std::map<std::string, std::string> throughput_inputs(
 SweepInputs load_inputs(const ExperimentConfig& config) {
   SweepInputs inputs;
   if (config.measures.throughput) return inputs;  // reads nothing
-  Texts texts{read_text(config.evaluation.text.resolved), {}};
-  note_line_ends(inputs, "evaluation", texts.evaluation);
+  Texts texts;
+  const auto read = [&](const std::string& role, const TextEntry& entry) {
+    const auto& path = entry.text.resolved;
+    Text text;
+    inputs.digests[role] =
+        sha256_while_reading(path, [&] { text = read_text(path); });
+    note_line_ends(inputs, role, text);
+    return text;
+  };
+  texts.evaluation = read("evaluation", config.evaluation);
   if (config.calibration) {
-    texts.calibration = read_text(config.calibration->text.resolved);
-    note_line_ends(inputs, "calibration", *texts.calibration);
+    texts.calibration = read("calibration", *config.calibration);
   }
   for (const ModelEntry& entry : config.models) {
-    inputs.models.push_back(load_model(config, entry, texts));
+    inputs.digests["tokenizer " + entry.name] = sha256_while_reading(
+        std::filesystem::path(entry.path.resolved) / "tokenizer.json",
+        [&] { inputs.models.push_back(load_model(config, entry, texts)); });
     inputs.digests["checkpoint " + entry.name] =
         inputs.models.back().checkpoint.digest();
-    inputs.digests["tokenizer " + entry.name] = sha256_file(
-        std::filesystem::path(entry.path.resolved) / "tokenizer.json");
-  }
-  inputs.digests["evaluation"] = sha256_file(config.evaluation.text.resolved);
-  if (config.calibration) {
-    inputs.digests["calibration"] =
-        sha256_file(config.calibration->text.resolved);
   }
   return inputs;
 }

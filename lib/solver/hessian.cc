@@ -1,6 +1,7 @@
 #include "lib/solver/hessian.h"
 
 #include <Eigen/Core>
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -19,6 +20,19 @@ Hessian::Hessian(Device& device, std::int64_t channels, std::int64_t block)
 void Hessian::accumulate(Device& device, MatrixView<const float> x) {
   device.accumulate_gram(x, block_, sum_.view());
   tokens_ += x.rows;
+}
+
+std::int64_t Hessian::find_non_finite(Device& device) const {
+  for (std::int64_t first = 0; first < channels_; first += block_) {
+    const MatrixView<const double> diagonal(sum_.data() + first * block_,
+                                            block_, 1, block_ + 1);
+    const std::vector<double> values = to_host(device, diagonal);
+    const auto bad =
+        std::find_if(values.begin(), values.end(),
+                     [](double value) { return !std::isfinite(value); });
+    if (bad != values.end()) return first + (bad - values.begin());
+  }
+  return -1;
 }
 
 BlockMatrix Hessian::diagonal_block(Device& device, std::int64_t first,
@@ -47,9 +61,7 @@ Matrix<double> Hessian::damped_sum(Device& device, double damping) const {
   std::vector<double> values = to_host(device, diagonal);
   const double mean = std::accumulate(values.begin(), values.end(), 0.0) /
                       static_cast<double>(channels_);
-  if (!std::isfinite(mean)) {
-    throw NumericalError("the Hessian holds a value that is not finite");
-  }
+  WUSH_CHECK(std::isfinite(mean), "a Hessian that is not finite");
   // Inputs that are zero throughout leave nothing to minimize: any positive
   // definite matrix serves, and rounding to nearest is what I gives.
   const double shift = mean == 0 ? 1.0 : damping * mean;

@@ -23,13 +23,17 @@ class Hessian {
   std::int64_t tokens() const { return tokens_; }
   bool is_full() const { return block_ == channels_; }
 
+  // The first channel whose second moment is not finite, or -1. (Off the
+  // diagonal none can be while both channels' own are finite.)
+  std::int64_t find_non_finite(Device& device) const;
+
   // Sigma's diagonal block of `width` channels that begins at channel `first`,
   // [width, width], on the host. `width` divides the kept block.
   BlockMatrix diagonal_block(Device& device, std::int64_t first,
                              std::int64_t width) const;
 
   // tokens * (Sigma + damping * mean(diag Sigma) * I), lower half; needs the
-  // whole matrix. Throws NumericalError when a value is not finite.
+  // whole matrix.
   Matrix<double> damped_sum(Device& device, double damping) const;
 
  private:

@@ -310,6 +310,27 @@ Feedback feedback_of(SolverKind kind) {
   return {true, true, ColumnOrder::kDescending};
 }
 
+// Before a product spreads it over its row. No damping mends it.
+void check_finite(Device& device, const LinearProblem& problem) {
+  const std::int64_t weight = device.find_non_finite(problem.weight);
+  if (weight >= 0) {
+    const std::int64_t col = weight % problem.weight.cols;
+    throw NumericalError(fmt::format(
+        "{}: expected finite weights, found one that is not at [{}, {}] (block "
+        "{})",
+        problem.label, weight / problem.weight.cols, col, col / problem.width));
+  }
+  const std::int64_t channel = problem.hessian == nullptr
+                                   ? -1
+                                   : problem.hessian->find_non_finite(device);
+  if (channel >= 0) {
+    throw NumericalError(fmt::format(
+        "{}: expected finite second moments of the inputs, found one that is "
+        "not at channel {} (block {})",
+        problem.label, channel, channel / problem.width));
+  }
+}
+
 }  // namespace
 
 QuantizedWeights solve_linear(Device& device, const LinearProblem& problem,
@@ -317,13 +338,7 @@ QuantizedWeights solve_linear(Device& device, const LinearProblem& problem,
   WUSH_CHECK(problem.width > 0 && problem.weight.cols % problem.width == 0,
              "{}: {} channels in blocks of {}", problem.label,
              problem.weight.cols, problem.width);
-  // Before a product spreads it over its row.
-  const std::int64_t bad = device.find_non_finite(problem.weight);
-  if (bad >= 0) {
-    throw NumericalError(fmt::format(
-        "{}: expected finite weights, found one that is not at [{}, {}]",
-        problem.label, bad / problem.weight.cols, bad % problem.weight.cols));
-  }
+  check_finite(device, problem);
   double damping = problem.options.damping;
   std::string reason;
   for (int attempt = 1; attempt <= 3; ++attempt, damping *= 10) {

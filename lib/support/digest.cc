@@ -1,6 +1,7 @@
 #include "lib/support/digest.h"
 
 #include <openssl/evp.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -9,8 +10,22 @@
 
 #include "lib/support/error.h"
 #include "lib/support/input_file.h"
+#include "lib/support/unicode.h"
 
 namespace wush {
+namespace {
+
+// What differs once a file was written to or another took its name. Unlike the
+// time of modification, that of change (ctime) cannot be set.
+std::string file_state(const std::filesystem::path& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return "";
+  return fmt::format("{} {} {} {}.{}", status.st_dev, status.st_ino,
+                     status.st_size, status.st_ctim.tv_sec,
+                     status.st_ctim.tv_nsec);
+}
+
+}  // namespace
 
 struct Sha256::Context {
   EVP_MD_CTX* state = EVP_MD_CTX_new();
@@ -66,6 +81,18 @@ std::string sha256_file(const std::filesystem::path& path) {
     offset += bytes.size();
   }
   return digest.hex();
+}
+
+std::string sha256_while_reading(const std::filesystem::path& path,
+                                 const std::function<void()>& read) {
+  const std::string before = file_state(path);
+  read();
+  const std::string digest = sha256_file(path);
+  if (file_state(path) != before) {
+    throw InputError(printable(path.string(), 4096),
+                     "expected the file as it was opened, found it changed");
+  }
+  return digest;
 }
 
 }  // namespace wush

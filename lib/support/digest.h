@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -33,5 +34,11 @@ std::string sha256_hex(std::string_view bytes);
 // Digest of a regular file, read in pieces of 1 MiB. Throws InputError when the
 // file cannot be opened or read or is not a regular file (a FIFO never blocks).
 std::string sha256_file(const std::filesystem::path& path);
+
+// Digest of a file that `read` reads by its name. Throws InputError when the
+// file was written to or replaced meanwhile, so that nothing is labelled with
+// the digest of a file that it was not made from.
+std::string sha256_while_reading(const std::filesystem::path& path,
+                                 const std::function<void()>& read);
 
 }  // namespace wush

@@ -15,6 +15,7 @@
 #include "kernels/numerics/bfloat16.h"
 #include "kernels/numerics/group_quantizer.h"
 #include "lib/support/error.h"
+#include "lib/throughput/cuda_blas.h"
 #include "lib/throughput/cuda_buffers.h"
 #include "lib/throughput/cuda_clocks.h"
 
@@ -26,7 +27,6 @@ using cuda::DataType;
 
 constexpr std::int64_t kHalf = 2;  // bytes of a bfloat16 or float16
 constexpr std::int64_t kMostSets = 1024;
-constexpr std::int64_t kCublasWorkspace = 64 << 20;
 // Several times the cache: replacement is not perfect.
 constexpr std::int64_t kCacheFactor = 4;
 
@@ -169,8 +169,7 @@ class CudaThroughputBackend final : public ThroughputBackend {
   cuda::DeviceInfo info_;
   std::unique_ptr<CudaClocks> clocks_;
   cuda::Stream stream_ = nullptr;
-  cublasHandle_t cublas_ = nullptr;
-  DeviceBuffer cublas_workspace_;
+  std::unique_ptr<CudaBlas> blas_;
   double copy_bandwidth_ = 0;
 
   LinearProblem problem_;
@@ -193,28 +192,20 @@ CudaThroughputBackend::CudaThroughputBackend(std::string name, int device)
   clocks_ = std::make_unique<CudaClocks>(address.data());
   require(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking),
           "cudaStreamCreate");
-  require(cublasCreate(&cublas_), "cublasCreate");
-  require(cublasSetStream(cublas_, stream_), "cublasSetStream");
-  // A workspace of its own lets cuBLAS run inside a captured graph.
-  cublas_workspace_ = DeviceBuffer(kCublasWorkspace);
-  require(cublasSetWorkspace(cublas_, cublas_workspace_.get(),
-                             static_cast<std::size_t>(kCublasWorkspace)),
-          "cublasSetWorkspace");
+  blas_ = std::make_unique<CudaBlas>(stream_);
 }
 
 CudaThroughputBackend::~CudaThroughputBackend() {
   graphs_.clear();
-  static_cast<void>(cublasDestroy(cublas_));
+  blas_.reset();
   static_cast<void>(cudaStreamDestroy(stream_));
 }
 
 std::map<std::string, DataValue> CudaThroughputBackend::attributes() const {
   std::map<std::string, DataValue> attributes = clocks_->attributes();
-  int version_number = 0;
-  require(cublasGetVersion(cublas_, &version_number), "cublasGetVersion");
   attributes["baseline"] =
       std::string("cublasGemmEx, CUBLAS_COMPUTE_32F, default algorithm");
-  attributes["cublas"] = std::int64_t{version_number};
+  attributes["cublas"] = std::int64_t{blas_->version()};
   attributes["driver_cuda"] = version(info_.driver_version);
   attributes["toolkit"] = version(info_.runtime_version);
   attributes["compute_capability"] = std::int64_t{info_.architecture};
@@ -227,7 +218,7 @@ std::int64_t CudaThroughputBackend::predict_bytes(
   const Layout layout = make_layout(problem, info_.l2_bytes);
   const std::int64_t x = 2 * layout.input_bytes + layout.output_bytes +
                          layout.input_codes + layout.input_scales;
-  return kCublasWorkspace + 2 * layout.dense * layout.weight_bytes +
+  return CudaBlas::kWorkspaceBytes + 2 * layout.dense * layout.weight_bytes +
          layout.packed * (layout.packed_codes + layout.packed_scales) +
          layout.inputs * x + layout.input_bytes;
 }
@@ -365,20 +356,12 @@ Rotation CudaThroughputBackend::prepare(const LinearProblem& problem,
   return {layout_.launches, layout_.launches * bytes};
 }
 
-// y [tokens, outputs] = x w^T: in cuBLAS's column order, w^T x.
+// y [tokens, outputs] = x w^T.
 void CudaThroughputBackend::multiply_dense(bool is_float16, std::int64_t turn) {
-  const float one = 1;
-  const float zero = 0;
-  const cudaDataType_t type = is_float16 ? CUDA_R_16F : CUDA_R_16BF;
-  const int m = static_cast<int>(problem_.outputs);
-  const int n = static_cast<int>(problem_.tokens);
-  const int k = static_cast<int>(problem_.inputs);
-  require(cublasGemmEx(cublas_, CUBLAS_OP_T, CUBLAS_OP_N, m, n, k, &one,
-                       weights_.at(is_float16, turn), type, k,
-                       inputs_.at(is_float16, turn), type, k, &zero,
-                       turn_of(outputs_, turn).get(), type, m,
-                       CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
-          "cublasGemmEx");
+  blas_->multiply(is_float16 ? CUDA_R_16F : CUDA_R_16BF,
+                  inputs_.at(is_float16, turn), weights_.at(is_float16, turn),
+                  turn_of(outputs_, turn).get(), problem_.tokens,
+                  problem_.outputs, problem_.inputs);
 }
 
 void CudaThroughputBackend::enqueue(const std::string& path,

@@ -19,12 +19,6 @@ void require(cudaError_t error, const char* what) {
   throw NumericalError(line);
 }
 
-void require(cublasStatus_t status, const char* what) {
-  if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw NumericalError(
-      fmt::format("{}: {}", what, cublasGetStatusString(status)));
-}
-
 void require(const kernels::cuda::Status& status) {
   if (!status.ok()) throw NumericalError(status.message());
 }

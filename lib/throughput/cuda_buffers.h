@@ -1,7 +1,6 @@
 // Device memory and timed graphs for the CUDA backend.
 #pragma once
 
-#include <cublas_v2.h>
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
@@ -14,7 +13,6 @@ namespace wush {
 
 // Throw NumericalError with what failed, or OutOfMemoryError.
 void require(cudaError_t error, const char* what);
-void require(cublasStatus_t status, const char* what);
 void require(const kernels::cuda::Status& status);
 
 // Memory of the current device.

@@ -58,5 +58,24 @@ TEST(Sha256, RefusesWhatIsNotAFile) {
   EXPECT_THROW(sha256_file(folder / "fifo"), InputError);
 }
 
+TEST(Sha256, NoticesAFileThatChangesWhileItIsRead) {
+  const TemporaryFolder folder;
+  const auto write = [&](const std::string& name, const std::string& text) {
+    std::ofstream(folder / name, std::ios::binary) << text;
+  };
+  write("file", "abc");
+  EXPECT_EQ(sha256_while_reading(folder / "file", [] {}), sha256_hex("abc"));
+  EXPECT_THROW(
+      sha256_while_reading(folder / "file", [&] { write("file", "longer"); }),
+      InputError);
+  write("other", "longer");  // the same bytes in another file
+  EXPECT_THROW(
+      sha256_while_reading(
+          folder / "file",
+          [&] { std::filesystem::rename(folder / "other", folder / "file"); }),
+      InputError);
+  EXPECT_THROW(sha256_while_reading(folder / "absent", [] {}), InputError);
+}
+
 }  // namespace
 }  // namespace wush
