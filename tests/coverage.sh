@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly build=build/coverage
 readonly rooms='lib/(checkpoint|text|support|results|experiment)/'
 programs=(test_checkpoint test_text test_support_storage test_support_json test_results
-  test_experiment)
+  test_experiment test_throughput)
 for target in tests/fuzz/*_target.cc; do
   name=$(basename "$target" _target.cc)
   programs+=("fuzz_replay_$name")
