@@ -20,12 +20,20 @@ bool can_block_scale(Format format, std::int64_t cols, int architecture) {
          format != Format::kInt4 && cols % 64 == 0;
 }
 
+// Machine code for sm_100a runs on compute capability 10.0 only; rows of codes
+// must be whole 16-byte pieces for the tensor copies.
+bool can_tcgen05(Format format, std::int64_t cols, int architecture) {
+  return architecture == 100 && format != Format::kInt4 && cols % 32 == 0;
+}
+
 MatmulKernel choose(Format format, std::int64_t tokens, std::int64_t cols,
                     int architecture) {
   if (can_block_scale(format, cols, architecture)) {
     return MatmulKernel::kBlockScaled;
   }
+  // Few tokens are few tiles of the tcgen05 kernel, on few multiprocessors.
   if (tokens < kHopperTokens) return MatmulKernel::kSmall;
+  if (can_tcgen05(format, cols, architecture)) return MatmulKernel::kTcgen05;
   if (architecture == 90 && cols % 32 == 0) return MatmulKernel::kHopper;
   return MatmulKernel::kPortable;
 }
@@ -64,6 +72,12 @@ Status make_plan(MatmulKernel kernel, Format format, std::int64_t tokens,
     return failure(kName, {tokens, features, cols},
                    "the block-scaled kernel needs compute capability 12.0, an "
                    "e2m1 format and columns a multiple of 64");
+  }
+  if (plan->kernel == MatmulKernel::kTcgen05 &&
+      !can_tcgen05(format, cols, architecture)) {
+    return failure(kName, {tokens, features, cols},
+                   "the tcgen05 kernel needs compute capability 10.0, an e2m1 "
+                   "format and columns a multiple of 32");
   }
   if (plan->kernel == MatmulKernel::kHopper) {
     if (architecture != 90) {
@@ -142,6 +156,8 @@ Status fp4_matmul(MatmulKernel kernel, Format format, std::int64_t cols,
     case MatmulKernel::kBlockScaled:
       error = launch_sm120_matmul(problem);
       break;
+    case MatmulKernel::kTcgen05:
+      return launch_sm100_matmul(problem);
     case MatmulKernel::kPortable:
       error = launch_portable_matmul(problem);
       break;

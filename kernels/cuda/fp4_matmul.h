@@ -24,6 +24,8 @@ enum class MatmulKernel : std::uint8_t {
   kHopper,    // wgmma; sm_90a, cols a multiple of 32
   kBlockScaled,  // mma.sync with block_scale; sm_120a, mxfp4, mxfp4-ocp and
                  // nvfp4, cols a multiple of 64. Never been run.
+  kTcgen05,      // tcgen05.mma with block_scale; sm_100a, mxfp4, mxfp4-ocp and
+                 // nvfp4, cols a multiple of 32. Never been run.
 };
 
 // Bytes of device memory that fp4_matmul needs for these sizes on the current
@@ -40,7 +42,8 @@ Status fp4_matmul_workspace(MatmulKernel kernel, Format format,
 // that 6 times the scale is finite), so the result differs from the group-exact
 // reference (kernels/cpu/fp4_matmul.h) in accumulation only. int4 operands,
 // (c + 1/2) step, need up to 12 significand bits and are rounded to bfloat16: a
-// relative error of at most 2^-9 each.
+// relative error of at most 2^-9 each; not by kSmall for one token, which adds
+// exact integers within a group.
 //
 // cols is a multiple of the group; any x.rows, w.rows, also 0.
 Status fp4_matmul(MatmulKernel kernel, Format format, std::int64_t cols,

@@ -13,4 +13,8 @@ namespace wush::kernels::cuda {
 // block_scale. tokens and features any, cols a multiple of 64.
 cudaError_t launch_sm120_matmul(const MatmulProblem& problem);
 
+// sm_100a: tcgen05.mma with kind::mxf4 (mxfp4) or kind::mxf4nvf4 (nvfp4),
+// block_scale. tokens and features any, cols a multiple of 32.
+Status launch_sm100_matmul(const MatmulProblem& problem);
+
 }  // namespace wush::kernels::cuda

@@ -29,6 +29,18 @@ struct MatmulProblem {
 inline constexpr int kSmallTokens = 32;
 
 cudaError_t launch_small_matmul(const MatmulProblem& problem);
+// What launch_small_matmul takes for one token: at least eight features, and
+// columns that fit into shared memory as bytes.
+inline bool can_matvec(const MatmulProblem& p) {
+  return p.tokens == 1 && p.features >= 8 && p.cols % 32 == 0 &&
+         p.cols <= 65536;
+}
+cudaError_t launch_matvec(const MatmulProblem& problem);
+// What it takes for more tokens where cols is a multiple of 128 and the device
+// has clusters and more than 104 KiB of shared memory for a block: without
+// clusters few features leave multiprocessors idle.
+bool can_few_matmul(const MatmulProblem& problem);
+cudaError_t launch_few_matmul(const MatmulProblem& problem);
 cudaError_t launch_portable_matmul(const MatmulProblem& problem);
 
 // Tokens in a tile of the Hopper kernel for this problem: 128, 192 or 256.

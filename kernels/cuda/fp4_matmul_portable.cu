@@ -1,11 +1,12 @@
 // Matrix products by mma.sync, from sm_80 on. Both operands go from packed
 // words to matrix instructions through registers alone.
 //
-// Few tokens (small): bound by reading the weights. A block of eight warps
-// computes 16 kTiles features by 8 kTokenTiles tokens. The warps split the
-// columns, chunk by chunk in turn, so that together they read whole lines of
-// each weight row; their sums are added in shared memory in the order of the
-// warps.
+// Few tokens (small), where fp4_matvec.cu and fp4_matmul_few.cu do not take
+// them (no clusters, or columns not a multiple of 128): bound by reading the
+// weights. A block of eight warps computes 16 kTiles features by 8 kTokenTiles
+// tokens. The warps split the columns, chunk by chunk in turn, so that together
+// they read whole lines of each weight row; their sums are added in shared
+// memory in the order of the warps.
 //
 // Many tokens (portable): the warps of a block cover 128 features by 128
 // tokens, each with all columns; neighbours meet in the first-level cache.
@@ -13,6 +14,7 @@
 
 #include "kernels/cuda/fp4_matmul_kernels.h"
 #include "kernels/cuda/fp4_operands.cuh"
+#include "kernels/cuda/fp4_output.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ptx.cuh"
 
@@ -20,25 +22,6 @@ namespace wush::kernels::cuda {
 namespace {
 
 constexpr int kWarps = 8;
-
-struct MmaOutput {
-  float constant;
-  const float* bias;
-  __nv_bfloat16* narrow;  // one of the two is null
-  float* wide;
-
-  __device__ void store(std::int64_t m, std::int64_t n, std::int64_t features,
-                        float sum) const {
-    float value = sum * constant;
-    if (bias != nullptr) value += bias[n];
-    const std::int64_t index = m * features + n;
-    if (wide != nullptr) {
-      wide[index] = value;
-    } else {
-      narrow[index] = __float2bfloat16_rn(value);
-    }
-  }
-};
 
 template <Family F, int kTiles, int kTokenTiles>
 struct Chunk {
@@ -363,14 +346,6 @@ __global__ __launch_bounds__(kWarps * 32) void portable_matmul_kernel(
   }
 }
 
-template <Family F>
-MmaOutput make_output(const MatmulProblem& p) {
-  const bool wide = p.out.type == DataType::kFloat32;
-  return {p.constant * kOperandScale<F> * kOperandScale<F>, p.out.bias,
-          wide ? nullptr : static_cast<__nv_bfloat16*>(p.out.y),
-          wide ? static_cast<float*>(p.out.y) : nullptr};
-}
-
 template <Family F, int kTiles, int kTokenTiles>
 cudaError_t launch(const MatmulProblem& p) {
   using Rows = SmallRows<F, kTiles, kTokenTiles>;
@@ -421,6 +396,8 @@ cudaError_t launch_family(const MatmulProblem& p) {
 }  // namespace
 
 cudaError_t launch_small_matmul(const MatmulProblem& problem) {
+  if (can_matvec(problem)) return launch_matvec(problem);
+  if (can_few_matmul(problem)) return launch_few_matmul(problem);
   switch (family_of(problem.format)) {
     case Family::kPowerOfTwo:
       return launch_family<Family::kPowerOfTwo>(problem);

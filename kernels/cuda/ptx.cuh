@@ -17,6 +17,14 @@ __device__ inline void copy_async_16(void* to, const void* from, bool valid) {
       "l"(from), "r"(valid ? 16 : 0)
       : "memory");
 }
+// The same for 4 or 8 bytes, through the first-level cache.
+template <int bytes>
+__device__ inline void copy_async_small(void* to, const void* from) {
+  asm volatile(
+      "cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(shared_address(to)),
+      "l"(from), "n"(bytes)
+      : "memory");
+}
 __device__ inline void commit_copies() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }

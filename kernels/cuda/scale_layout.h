@@ -11,12 +11,11 @@ enum class ScaleLayout : std::uint8_t {
   // [rows, groups], row-major: what is stored, and what every kernel here
   // reads.
   kRowMajor,
-  // What Blackwell's block-scaled matrix instructions (tcgen05 with
-  // scale_vec 1X/4X, and cuBLASLt) read: blocks of 128 rows by 4 groups, 512
-  // bytes each, ordered by row block, then group block. Within a block the
-  // scale
-  // of row r, group c lies at (r % 32) * 16 + (r / 32) * 4 + c. Rows are padded
-  // to 128 and groups to 4 with zero bytes.
+  // What Blackwell's block-scaled matrix instructions (tcgen05) and cuBLASLt
+  // read: blocks of 128 rows by 4 groups, 512 bytes each, ordered by row block,
+  // then group block. Within a block the scale of row r, group c lies at
+  // (r % 32) * 16 + (r / 32) * 4 + c. Rows are padded to 128 and groups to 4
+  // with zero bytes.
   kBlackwell128x4,
 };
 

@@ -67,6 +67,8 @@ std::string kernel_name(MatmulKernel kernel) {
       return "portable";
     case MatmulKernel::kHopper:
       return "hopper";
+    case MatmulKernel::kTcgen05:
+      return "tcgen05";
     case MatmulKernel::kBlockScaled:
       break;
   }
@@ -118,9 +120,9 @@ void check_product(MatmulKernel kernel, Format format, const Shape& s,
       double got;
       // The matrix units add 16 exact products and the sum so far with one
       // truncation each, in units of 2^-23 of the largest term at most: 17
-      // terms for each of cols / 16 instructions. The additions of the warps'
-      // sums, the constant and the bias: 12 roundings.
-      double tolerance = (static_cast<double>(s.cols) / 16 * 17 + 12) *
+      // terms for each of cols / 16 instructions. The additions of at most 16
+      // sums of warps and blocks, the constant and the bias: 18 roundings.
+      double tolerance = (static_cast<double>(s.cols) / 16 * 17 + 18) *
                          std::ldexp(1.0, -23) * magnitude;
       if (type == DataType::kFloat32) {
         float value;
@@ -156,6 +158,12 @@ TEST_P(CudaFp4Matmul, IsTheProductOfTheDecodedOperands) {
   if (kernel == MatmulKernel::kBlockScaled && info.architecture / 10 != 12) {
     GTEST_SKIP() << "needs compute capability 12.0";
   }
+  if (kernel == MatmulKernel::kTcgen05) {
+    if (info.architecture != 100) {
+      GTEST_SKIP() << "needs compute capability 10.0";
+    }
+    if (format == Format::kInt4) GTEST_SKIP() << "has no int4 instruction";
+  }
   const bool small = kernel == MatmulKernel::kSmall;
   for (const Shape& s : {Shape{1, 1, 32},
                          {1, 200, 1024},
@@ -182,18 +190,41 @@ TEST_P(CudaFp4Matmul, IsTheProductOfTheDecodedOperands) {
 
 INSTANTIATE_TEST_SUITE_P(
     Kernels, CudaFp4Matmul,
-    ::testing::Combine(::testing::Values(MatmulKernel::kAuto,
-                                         MatmulKernel::kSmall,
-                                         MatmulKernel::kPortable,
-                                         MatmulKernel::kHopper,
-                                         MatmulKernel::kBlockScaled),
-                       ::testing::Values(Format::kMxfp4, Format::kNvfp4,
-                                         Format::kInt4, Format::kMxfp4Ocp)),
+    ::testing::Combine(
+        ::testing::Values(MatmulKernel::kAuto, MatmulKernel::kSmall,
+                          MatmulKernel::kPortable, MatmulKernel::kHopper,
+                          MatmulKernel::kBlockScaled, MatmulKernel::kTcgen05),
+        ::testing::Values(Format::kMxfp4, Format::kNvfp4, Format::kInt4,
+                          Format::kMxfp4Ocp)),
     [](const auto& param) {
       return testing::test_name(
           kernel_name(std::get<0>(param.param)) + "_" +
           std::string(numerics::describe(std::get<1>(param.param)).name));
     });
+
+// Few tokens: every size of a cluster, columns that they share unevenly,
+// several slabs of activations, and a tile of features that is not full.
+TEST(CudaFp4MatmulFew, ClustersAndSlabs) {
+  WUSH_REQUIRE_GPU();
+  for (const Format format : {Format::kMxfp4, Format::kNvfp4, Format::kInt4}) {
+    for (const Shape& s : {Shape{1, 130, 128},
+                           {1, 1003, 5 * 1024 + 96},
+                           {1, 8, 17 * 1024},
+                           {8, 5, 9 * 128},
+                           {3, 4500, 5 * 128},
+                           {12, 17000, 3 * 128},
+                           {20, 3000, 7 * 128},
+                           {2, 128, 90 * 128},
+                           {15, 260, 75 * 128},
+                           {31, 1030, 37 * 128},
+                           {40, 200, 11 * 128}}) {
+      for (const int spread : {0, 6}) {
+        ASSERT_NO_FATAL_FAILURE(check_product(
+            MatmulKernel::kSmall, format, s, DataType::kFloat32, true, spread));
+      }
+    }
+  }
+}
 
 // Many tiles: the persistent loop, both tile sizes and the raster.
 TEST(CudaFp4MatmulLarge, HopperManyTiles) {
@@ -209,17 +240,41 @@ TEST(CudaFp4MatmulLarge, HopperManyTiles) {
   }
 }
 
+// Tiles in both directions, rings that go round and columns that end within a
+// stage and within an instruction.
+TEST(CudaFp4MatmulLarge, Tcgen05ManyTiles) {
+  WUSH_REQUIRE_GPU();
+  kernels::cuda::DeviceInfo info;
+  EXPECT_OK(kernels::cuda::device_info(&info));
+  if (info.architecture != 100) GTEST_SKIP() << "needs compute capability 10.0";
+  for (const Shape& s : {Shape{700, 1000, 64}, Shape{300, 520, 1120}}) {
+    for (const Format format : {Format::kMxfp4, Format::kNvfp4}) {
+      ASSERT_NO_FATAL_FAILURE(check_product(MatmulKernel::kTcgen05, format, s,
+                                            DataType::kBfloat16, true, 3));
+      ASSERT_NO_FATAL_FAILURE(check_product(MatmulKernel::kTcgen05, format, s,
+                                            DataType::kFloat32, false, 3));
+    }
+  }
+}
+
 // Every kernel once, on shapes that the sanitizers get through.
 TEST(CudaFp4MatmulSanitize, EveryKernel) {
   WUSH_REQUIRE_GPU();
   kernels::cuda::DeviceInfo info;
   EXPECT_OK(kernels::cuda::device_info(&info));
   for (const MatmulKernel kernel :
-       {MatmulKernel::kSmall, MatmulKernel::kPortable, MatmulKernel::kHopper}) {
+       {MatmulKernel::kSmall, MatmulKernel::kPortable, MatmulKernel::kHopper,
+        MatmulKernel::kTcgen05}) {
     if (kernel == MatmulKernel::kHopper && info.architecture != 90) continue;
+    if (kernel == MatmulKernel::kTcgen05 && info.architecture != 100) continue;
     for (const Format format :
          {Format::kMxfp4, Format::kNvfp4, Format::kInt4}) {
-      for (const Shape& s : {Shape{5, 40, 160}, Shape{70, 72, 288}}) {
+      if (kernel == MatmulKernel::kTcgen05 && format == Format::kInt4) continue;
+      for (const Shape& s : {Shape{5, 40, 160},
+                             {70, 72, 288},
+                             {1, 24, 1056},
+                             {9, 136, 384},
+                             {20, 136, 640}}) {
         ASSERT_NO_FATAL_FAILURE(
             check_product(kernel, format, s, DataType::kBfloat16, true, 2));
       }
@@ -293,6 +348,17 @@ TEST(CudaFp4MatmulRefusals, NameKernelAndShape) {
                 {DataType::kFloat16, nullptr, nullptr}, nullptr, 0, nullptr)
                 .message(),
             "fp4_matmul [4, 4, 64]: float16 output is not supported");
+  // On any device: the columns, the format or the architecture.
+  for (const auto& [format, cols] :
+       {std::pair{Format::kNvfp4, 48}, {Format::kInt4, 64}}) {
+    EXPECT_EQ(kernels::cuda::fp4_matmul(
+                  MatmulKernel::kTcgen05, format, cols, none, none,
+                  {DataType::kFloat32, nullptr, nullptr}, nullptr, 0, nullptr)
+                  .message(),
+              "fp4_matmul [4, 4, " + std::to_string(cols) +
+                  "]: the tcgen05 kernel needs compute capability 10.0, an "
+                  "e2m1 format and columns a multiple of 32");
+  }
   const QuantizedMatrix empty{nullptr, nullptr, 0, 0};
   EXPECT_TRUE(kernels::cuda::fp4_matmul(
                   MatmulKernel::kAuto, Format::kMxfp4, 64, empty, none,
