@@ -19,8 +19,6 @@
 // scales: they are overwritten only after the barrier has said that the
 // instructions which read them are done. Two blocks share a multiprocessor, so
 // that one multiplies while the other stores.
-#include <cuda.h>
-
 #include <cstdint>
 #include <limits>
 
@@ -31,6 +29,7 @@
 #include "kernels/cuda/scale_layout.h"
 #include "kernels/cuda/tcgen05.cuh"
 #include "kernels/cuda/tcgen05_descriptors.h"
+#include "kernels/cuda/tensor_map.h"
 
 namespace wush::kernels::cuda {
 namespace {
@@ -299,35 +298,13 @@ __global__ __launch_bounds__(kThreads, 2) void tcgen05_matmul_kernel(
   }
 }
 
-// The tensor map of packed codes [rows, cols / 2], as bytes; the driver's
-// function is looked up at run time, so that nothing links to the driver.
+// The packed codes [rows, cols / 2], as bytes.
 Status encode_codes(const QuantizedMatrix& m, std::int64_t cols,
                     CUtensorMap* map) {
-  void* function = nullptr;
-  cudaDriverEntryPointQueryResult found;
-  if (const cudaError_t error =
-          cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function,
-                                           12000, cudaEnableDefault, &found);
-      error != cudaSuccess || found != cudaDriverEntryPointSuccess) {
-    return failure(kName, {m.rows, cols},
-                   "the driver has no cuTensorMapEncodeTiled");
-  }
-  const cuuint64_t size[2] = {static_cast<cuuint64_t>(cols / 2),
-                              static_cast<cuuint64_t>(m.rows)};
-  const cuuint64_t stride[1] = {static_cast<cuuint64_t>(cols / 2)};
-  const cuuint32_t box[2] = {kRowBytes, kTile}, element[2] = {1, 1};
-  const CUresult result = reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(
-      function)(map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 2,
-                const_cast<std::uint8_t*>(m.codes), size, stride, box, element,
-                CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (result != CUDA_SUCCESS) {
-    return failure(kName, {m.rows, cols},
-                   "cuTensorMapEncodeTiled failed with " +
-                       std::to_string(static_cast<int>(result)));
-  }
-  return {};
+  return encode_tensor_map(kName,
+                           {m.codes, m.rows, cols / 2,
+                            CU_TENSOR_MAP_DATA_TYPE_UINT8, 1, kTile, kRowBytes},
+                           map);
 }
 
 template <Family F>

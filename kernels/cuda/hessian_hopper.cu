@@ -1,12 +1,11 @@
 // wgmma: tiles of 128 rows by kColumns columns of H. Both operands are boxes of
 // 64 tokens by 64 channels of x as they lie in memory, k across their rows.
-#include <cuda.h>
-
 #include <algorithm>
 
 #include "kernels/cuda/hessian_kernels.cuh"
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/tensor_map.h"
 
 namespace wush::kernels::cuda {
 namespace {
@@ -152,36 +151,6 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_hessian_kernel(
   }
 }
 
-// The tensor map of x; the driver's function is looked up at run time, so that
-// nothing links to the driver.
-Status encode_map(const void* x, std::int64_t tokens, std::int64_t channels,
-                  CUtensorMap* map) {
-  void* function = nullptr;
-  cudaDriverEntryPointQueryResult found;
-  if (const cudaError_t error =
-          cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function,
-                                           12000, cudaEnableDefault, &found);
-      error != cudaSuccess || found != cudaDriverEntryPointSuccess) {
-    return failure(kHessianName, {tokens, channels},
-                   "the driver has no cuTensorMapEncodeTiled");
-  }
-  const cuuint64_t size[2] = {static_cast<cuuint64_t>(channels),
-                              static_cast<cuuint64_t>(tokens)};
-  const cuuint64_t stride[1] = {static_cast<cuuint64_t>(channels) * 2};
-  const cuuint32_t box[2] = {kBox, kBox}, element[2] = {1, 1};
-  const CUresult result = reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(
-      function)(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(x),
-                size, stride, box, element, CU_TENSOR_MAP_INTERLEAVE_NONE,
-                CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (result != CUDA_SUCCESS) {
-    return failure(kHessianName, {tokens, channels},
-                   "cuTensorMapEncodeTiled failed with " +
-                       std::to_string(static_cast<int>(result)));
-  }
-  return {};
-}
-
 template <int kColumns>
 std::int64_t triangle_tiles(std::int64_t channels) {
   return TriangleTiles{kColumns / kRows,
@@ -222,7 +191,11 @@ Status launch_hopper_hessian(const void* x, std::int64_t tokens,
                              std::int64_t chunk, const HessianOutput& out,
                              int multiprocessors, cudaStream_t stream) {
   CUtensorMap map{};
-  if (Status s = encode_map(x, tokens, out.channels, &map); !s.ok()) return s;
+  const TensorMapSource source{
+      x, tokens, out.channels, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, kBox, kBox};
+  if (Status s = encode_tensor_map(kHessianName, source, &map); !s.ok()) {
+    return s;
+  }
   const bool wide = wide_tiles(out.channels, multiprocessors);
   for (std::int64_t first = 0; first < tokens; first += chunk) {
     const std::int64_t count = std::min(chunk, tokens - first);
