@@ -214,19 +214,9 @@ Status block_transform_quantize(const BlockTransform& transform, Format format,
   }
   const QuantizerConstants constants = quantizer_constants(format, rule, unit);
   const bool absmax = absmax_only(format, rule);
-  cudaError_t error = cudaSuccess;
-  switch (family_of(format)) {
-    case Family::kPowerOfTwo:
-      error = launch_family<Family::kPowerOfTwo>(type, absmax, call, constants,
-                                                 out);
-      break;
-    case Family::kE4m3:
-      error = launch_family<Family::kE4m3>(type, absmax, call, constants, out);
-      break;
-    case Family::kStep:
-      error = launch_family<Family::kStep>(type, absmax, call, constants, out);
-      break;
-  }
+  const cudaError_t error = dispatch_family(format, [&]<Family F>() {
+    return launch_family<F>(type, absmax, call, constants, out);
+  });
   return check(error, kName, {rows, cols, transform.block});
 }
 

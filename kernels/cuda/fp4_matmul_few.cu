@@ -276,15 +276,9 @@ bool can_few_matmul(const MatmulProblem& problem) {
 }
 
 cudaError_t launch_few_matmul(const MatmulProblem& problem) {
-  switch (family_of(problem.format)) {
-    case Family::kPowerOfTwo:
-      return few::launch_family<Family::kPowerOfTwo>(problem);
-    case Family::kE4m3:
-      return few::launch_family<Family::kE4m3>(problem);
-    case Family::kStep:
-      break;
-  }
-  return few::launch_family<Family::kStep>(problem);
+  return dispatch_family(problem.format, [&]<Family F>() {
+    return few::launch_family<F>(problem);
+  });
 }
 
 }  // namespace wush::kernels::cuda

@@ -483,15 +483,8 @@ std::int64_t hopper_workspace(std::int64_t tokens, std::int64_t cols,
 }
 
 cudaError_t launch_hopper_matmul(const MatmulProblem& problem) {
-  switch (family_of(problem.format)) {
-    case Family::kPowerOfTwo:
-      return launch_family<Family::kPowerOfTwo>(problem);
-    case Family::kE4m3:
-      return launch_family<Family::kE4m3>(problem);
-    case Family::kStep:
-      break;
-  }
-  return launch_family<Family::kStep>(problem);
+  return dispatch_family(problem.format,
+                         [&]<Family F>() { return launch_family<F>(problem); });
 }
 
 }  // namespace wush::kernels::cuda

@@ -398,27 +398,13 @@ cudaError_t launch_family(const MatmulProblem& p) {
 cudaError_t launch_small_matmul(const MatmulProblem& problem) {
   if (can_matvec(problem)) return launch_matvec(problem);
   if (can_few_matmul(problem)) return launch_few_matmul(problem);
-  switch (family_of(problem.format)) {
-    case Family::kPowerOfTwo:
-      return launch_family<Family::kPowerOfTwo>(problem);
-    case Family::kE4m3:
-      return launch_family<Family::kE4m3>(problem);
-    case Family::kStep:
-      break;
-  }
-  return launch_family<Family::kStep>(problem);
+  return dispatch_family(problem.format,
+                         [&]<Family F>() { return launch_family<F>(problem); });
 }
 
 cudaError_t launch_portable_matmul(const MatmulProblem& problem) {
-  switch (family_of(problem.format)) {
-    case Family::kPowerOfTwo:
-      return launch_portable<Family::kPowerOfTwo>(problem);
-    case Family::kE4m3:
-      return launch_portable<Family::kE4m3>(problem);
-    case Family::kStep:
-      break;
-  }
-  return launch_portable<Family::kStep>(problem);
+  return dispatch_family(
+      problem.format, [&]<Family F>() { return launch_portable<F>(problem); });
 }
 
 }  // namespace wush::kernels::cuda

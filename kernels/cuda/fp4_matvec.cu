@@ -339,15 +339,8 @@ cudaError_t launch(const MatmulProblem& p) {
 }  // namespace
 
 cudaError_t launch_matvec(const MatmulProblem& problem) {
-  switch (family_of(problem.format)) {
-    case Family::kPowerOfTwo:
-      return launch<Family::kPowerOfTwo>(problem);
-    case Family::kE4m3:
-      return launch<Family::kE4m3>(problem);
-    case Family::kStep:
-      break;
-  }
-  return launch<Family::kStep>(problem);
+  return dispatch_family(problem.format,
+                         [&]<Family F>() { return launch<F>(problem); });
 }
 
 }  // namespace wush::kernels::cuda

@@ -282,17 +282,7 @@ Status quantize(Format format, ScaleRule rule, float unit, DataType type,
                           out,
                           info.multiprocessors,
                           stream};
-  switch (family_of(format)) {
-    case Family::kPowerOfTwo:
-      launch_type<Family::kPowerOfTwo>(type, call);
-      break;
-    case Family::kE4m3:
-      launch_type<Family::kE4m3>(type, call);
-      break;
-    case Family::kStep:
-      launch_type<Family::kStep>(type, call);
-      break;
-  }
+  dispatch_family(format, [&]<Family F>() { launch_type<F>(type, call); });
   return check(cudaGetLastError(), kName, {rows, cols});
 }
 

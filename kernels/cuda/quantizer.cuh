@@ -25,6 +25,20 @@ constexpr Family family_of(Format format) {
                                    : Family::kPowerOfTwo;
 }
 
+// f.operator()<Family>() for the format's family.
+template <class F>
+decltype(auto) dispatch_family(Format format, F&& f) {
+  switch (family_of(format)) {
+    case Family::kPowerOfTwo:
+      return f.template operator()<Family::kPowerOfTwo>();
+    case Family::kE4m3:
+      return f.template operator()<Family::kE4m3>();
+    case Family::kStep:
+      break;
+  }
+  return f.template operator()<Family::kStep>();
+}
+
 constexpr int group_of(Family family) {
   return family == Family::kE4m3 ? 16 : 32;
 }
