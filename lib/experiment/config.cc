@@ -257,10 +257,6 @@ class ConfigReader {
   std::vector<std::string> model_names_;
 };
 
-YamlNode number(std::int64_t value) {
-  return yaml_scalar(std::to_string(value));
-}
-
 YamlNode resolve_models(const ExperimentConfig& config) {
   std::vector<YamlNode> models;
   for (const ModelEntry& model : config.models) {
@@ -277,17 +273,17 @@ void add_model_parts(const ExperimentConfig& config, Entries& entries) {
     entries.emplace_back(
         "calibration",
         yaml_mapping({{"text", yaml_scalar(config.calibration->text.written)},
-                      {"sequences", number(config.calibration->sequences)},
-                      {"length", number(config.calibration->length)}}));
+                      {"sequences", yaml_number(config.calibration->sequences)},
+                      {"length", yaml_number(config.calibration->length)}}));
   }
   const TextEntry& evaluation = config.evaluation;
   entries.emplace_back(
       "evaluation",
       yaml_mapping({{"text", yaml_scalar(evaluation.text.written)},
-                    {"length", number(evaluation.length)},
+                    {"length", yaml_number(evaluation.length)},
                     {"windows", evaluation.sequences == 0
                                     ? yaml_scalar("all")
-                                    : number(evaluation.sequences)}}));
+                                    : yaml_number(evaluation.sequences)}}));
 }
 
 YamlNode resolve_values(const std::vector<AxisValue>& values) {

@@ -61,15 +61,15 @@ YamlNode resolve_layer_loss(const Measures& measures) {
   const LayerLossMeasure& measure = *measures.layer_loss;
   std::vector<YamlNode> layers;
   for (const int layer : measure.layers) {
-    layers.push_back(yaml_scalar(std::to_string(layer)));
+    layers.push_back(yaml_number(layer));
   }
   std::vector<std::pair<std::string, YamlNode>> repeats;
   for (const auto& [name, count] : measure.repeats) {
-    repeats.emplace_back(name, yaml_scalar(std::to_string(count)));
+    repeats.emplace_back(name, yaml_number(count));
   }
   return yaml_mapping(
       {{"layers", yaml_sequence(std::move(layers))},
-       {"windows", yaml_scalar(std::to_string(measure.windows))},
+       {"windows", yaml_number(measure.windows)},
        {"repeats", yaml_mapping(std::move(repeats))},
        {"moments", yaml_scalar(measure.evaluation_moments ? "evaluation"
                                                           : "calibration")}});
@@ -98,10 +98,9 @@ void read_equalization(const YamlNode& node, const std::string&,
 
 YamlNode resolve_equalization(const Measures& measures) {
   const EqualizationMeasure& measure = *measures.equalization;
-  return yaml_mapping(
-      {{"layer", yaml_scalar(std::to_string(measure.layer))},
-       {"linear", yaml_scalar(measure.linear)},
-       {"windows", yaml_scalar(std::to_string(measure.windows))}});
+  return yaml_mapping({{"layer", yaml_number(measure.layer)},
+                       {"linear", yaml_scalar(measure.linear)},
+                       {"windows", yaml_number(measure.windows)}});
 }
 
 // For measurements without parameters.

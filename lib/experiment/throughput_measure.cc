@@ -18,10 +18,6 @@ constexpr std::int64_t kMostTokens = 1 << 20;
 constexpr std::int64_t kLargestSize = 1 << 20;
 constexpr std::int64_t kMostRepeats = 100'000;
 
-YamlNode number(std::int64_t value) {
-  return yaml_scalar(std::to_string(value));
-}
-
 std::vector<std::int64_t> read_tokens(const YamlNode& node) {
   std::vector<std::int64_t> tokens;
   for (const YamlNode& item : read_list(node)) {
@@ -141,8 +137,8 @@ YamlNode resolve_layer(const LayerShape& layer) {
   std::vector<std::pair<std::string, YamlNode>> entries;
   if (!layer.name.empty())
     entries.emplace_back("name", yaml_scalar(layer.name));
-  entries.emplace_back("outputs", number(layer.outputs));
-  entries.emplace_back("inputs", number(layer.inputs));
+  entries.emplace_back("outputs", yaml_number(layer.outputs));
+  entries.emplace_back("inputs", yaml_number(layer.inputs));
   return yaml_mapping(std::move(entries));
 }
 
@@ -198,7 +194,7 @@ ThroughputMeasure read_throughput(const YamlNode& node,
 YamlNode resolve_throughput(const ThroughputMeasure& measure) {
   std::vector<YamlNode> tokens;
   for (const std::int64_t value : measure.tokens) {
-    tokens.push_back(number(value));
+    tokens.push_back(yaml_number(value));
   }
   std::vector<std::pair<std::string, YamlNode>> entries = {
       {"tokens", yaml_sequence(std::move(tokens))}};
@@ -221,8 +217,8 @@ YamlNode resolve_throughput(const ThroughputMeasure& measure) {
     pipelines.push_back(yaml_scalar(name));
   }
   entries.emplace_back("pipelines", yaml_sequence(std::move(pipelines)));
-  entries.emplace_back("repeats", number(measure.repeats));
-  entries.emplace_back("warmup", number(measure.warmup));
+  entries.emplace_back("repeats", yaml_number(measure.repeats));
+  entries.emplace_back("warmup", yaml_number(measure.warmup));
   return yaml_mapping(std::move(entries));
 }
 

@@ -384,6 +384,10 @@ YamlNode yaml_scalar(std::string text) {
   return node;
 }
 
+YamlNode yaml_number(std::int64_t value) {
+  return yaml_scalar(std::to_string(value));
+}
+
 YamlNode yaml_sequence(std::vector<YamlNode> items) {
   YamlNode node;
   node.kind = YamlNode::Kind::kSequence;

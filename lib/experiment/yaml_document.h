@@ -57,6 +57,7 @@ struct YamlEntry {
 
 // Nodes for composing a document in the program; they have no place.
 YamlNode yaml_scalar(std::string text);
+YamlNode yaml_number(std::int64_t value);
 YamlNode yaml_sequence(std::vector<YamlNode> items);
 YamlNode yaml_mapping(std::vector<std::pair<std::string, YamlNode>> entries);
 

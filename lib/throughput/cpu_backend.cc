@@ -4,30 +4,21 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
-#include <cmath>
 #include <cstring>
 #include <utility>
 
 #include "lib/device/cpu/cpu_device.h"
+#include "lib/linalg/block_math.h"
 #include "lib/support/error.h"
+#include "lib/throughput/rotation.h"
 
 namespace wush {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// More sets than any layer of interest needs; tiny ones then stay in the cache,
-// and rotation_bytes says so.
-constexpr std::int64_t kMostSets = 1024;
 constexpr std::int64_t kFloat = sizeof(float);
-
-// How many buffers of `bytes` leave the cache behind, at most `most`.
-std::int64_t rotation(std::int64_t cache, std::int64_t bytes,
-                      std::int64_t most) {
-  return std::clamp<std::int64_t>(cache / bytes + 2, 2, most);
-}
 
 std::int64_t packed_bytes(const LinearProblem& problem, std::int64_t rows) {
   const double bits = numerics::describe(*problem.format).bits_per_element();
@@ -44,21 +35,15 @@ struct SetCounts {
 SetCounts count_sets(const LinearProblem& problem, std::int64_t cache) {
   SetCounts counts;
   counts.dense =
-      rotation(cache, problem.outputs * problem.inputs * kFloat, kMostSets);
+      rotation_sets(cache, problem.outputs * problem.inputs * kFloat);
   if (problem.format) {
     counts.packed =
-        rotation(cache, packed_bytes(problem, problem.outputs), kMostSets);
+        rotation_sets(cache, packed_bytes(problem, problem.outputs));
   }
-  counts.inputs = rotation(
+  counts.inputs = rotation_sets(
       cache, problem.tokens * (problem.inputs + problem.outputs) * kFloat,
       std::max(counts.dense, counts.packed));
   return counts;
-}
-
-// The element of an array that a rotation has come to.
-template <class T>
-T& turn_of(std::vector<T>& sets, std::int64_t turn) {
-  return sets[static_cast<std::size_t>(turn) % sets.size()];
 }
 
 class CpuThroughputBackend final : public ThroughputBackend {
@@ -195,15 +180,10 @@ std::vector<Matrix<float>> CpuThroughputBackend::make_sets(
 
 void CpuThroughputBackend::prepare_transforms(const RandomValues& values) {
   const std::int64_t block = problem_.transform_block;
-  const float scale = 1 / std::sqrt(static_cast<float>(block));
-  hadamard_ = Matrix<float>(device_, block, block);
-  for (std::int64_t j = 0; j < block; ++j) {
-    for (std::int64_t k = 0; k < block; ++k) {
-      const bool odd =
-          std::popcount(static_cast<std::uint64_t>(j & k)) % 2 != 0;
-      hadamard_.view().row(j)[k] = odd ? -scale : scale;
-    }
-  }
+  const Eigen::MatrixXf hadamard =
+      hadamard_matrix(problem_.transform_block).cast<float>();
+  hadamard_ = Matrix<float>(device_, block, block);  // symmetric
+  to_device(device_, hadamard.data(), hadamard_.view());
   matrices_ = make_matrix(values, Operand::kTransform, problem_.inputs, block);
   transformed_ = Matrix<float>(device_, problem_.tokens, problem_.inputs);
 }

@@ -18,6 +18,7 @@
 #include "lib/throughput/cuda_blas.h"
 #include "lib/throughput/cuda_buffers.h"
 #include "lib/throughput/cuda_clocks.h"
+#include "lib/throughput/rotation.h"
 
 namespace wush {
 namespace {
@@ -26,14 +27,8 @@ namespace cuda = kernels::cuda;
 using cuda::DataType;
 
 constexpr std::int64_t kHalf = 2;  // bytes of a bfloat16 or float16
-constexpr std::int64_t kMostSets = 1024;
 // Several times the cache: replacement is not perfect.
 constexpr std::int64_t kCacheFactor = 4;
-
-std::int64_t rotation(std::int64_t cache, std::int64_t bytes,
-                      std::int64_t most) {
-  return std::clamp<std::int64_t>(kCacheFactor * cache / bytes + 2, 2, most);
-}
 
 // Exact for the values of RandomValues, which are normal numbers in both types.
 std::uint16_t exact_float16(float value) {
@@ -59,12 +54,13 @@ struct Layout {
   std::int64_t launches = 0;
 };
 
-Layout make_layout(const LinearProblem& p, std::int64_t cache) {
+Layout make_layout(const LinearProblem& p, std::int64_t l2_bytes) {
+  const std::int64_t cache = kCacheFactor * l2_bytes;
   Layout layout;
   layout.weight_bytes = p.outputs * p.inputs * kHalf;
   layout.input_bytes = p.tokens * p.inputs * kHalf;
   layout.output_bytes = p.tokens * p.outputs * kHalf;
-  layout.dense = rotation(cache, layout.weight_bytes, kMostSets);
+  layout.dense = rotation_sets(cache, layout.weight_bytes);
   layout.launches = layout.dense;
   if (p.format) {
     const auto& format = numerics::describe(*p.format);
@@ -74,17 +70,12 @@ Layout make_layout(const LinearProblem& p, std::int64_t cache) {
     layout.input_codes = p.tokens * p.inputs / 2;
     layout.input_scales = p.tokens * groups * format.scale_bytes();
     layout.packed =
-        rotation(cache, layout.packed_codes + layout.packed_scales, kMostSets);
+        rotation_sets(cache, layout.packed_codes + layout.packed_scales);
     layout.launches = layout.packed;
   }
-  layout.inputs = rotation(cache, layout.input_bytes + layout.output_bytes,
-                           std::max<std::int64_t>(layout.launches, 2));
+  layout.inputs = rotation_sets(cache, layout.input_bytes + layout.output_bytes,
+                                std::max<std::int64_t>(layout.launches, 2));
   return layout;
-}
-
-template <class T>
-const T& turn_of(const std::vector<T>& sets, std::int64_t turn) {
-  return sets[static_cast<std::size_t>(turn) % sets.size()];
 }
 
 struct PackedBuffer {

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 #include "kernels/numerics/group_quantizer.h"
+#include "lib/linalg/block_math.h"
 #include "lib/support/error.h"
 
 namespace wush {
@@ -91,18 +91,18 @@ Values decode(numerics::Format format, const PackedRow& packed) {
 Values transformed(const RandomValues& values, const std::string& path,
                    const LinearProblem& problem, const Values& x) {
   const std::int64_t block = problem.transform_block;
-  const double scale = 1 / std::sqrt(static_cast<double>(block));
+  const bool is_hadamard = path == "hadamard";
+  const Eigen::MatrixXd hadamard =
+      is_hadamard ? hadamard_matrix(problem.transform_block)
+                  : Eigen::MatrixXd();
   Values y(x.size());
   for (std::int64_t i = 0; i < problem.inputs; ++i) {
     const std::int64_t first = i / block * block;
     double sum = 0;
     for (std::int64_t k = 0; k < block; ++k) {
-      const auto crossed = static_cast<std::uint64_t>((i - first) & k);
-      const double sign = std::popcount(crossed) % 2 == 0 ? 1 : -1;
-      const double t = path == "hadamard"
-                           ? sign * scale
-                           : static_cast<double>(
-                                 values.at(Operand::kTransform, i * block + k));
+      const double t = is_hadamard ? hadamard(i - first, k)
+                                   : static_cast<double>(values.at(
+                                         Operand::kTransform, i * block + k));
       sum += t * x[static_cast<std::size_t>(first + k)];
     }
     y[static_cast<std::size_t>(i)] = sum;
