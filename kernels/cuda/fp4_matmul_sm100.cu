@@ -24,6 +24,7 @@
 
 #include "kernels/cuda/fp4_matmul_blackwell.h"
 #include "kernels/cuda/fp4_operands.cuh"
+#include "kernels/cuda/fp4_output.cuh"
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/scale_layout.h"
@@ -205,32 +206,13 @@ __device__ inline void multiply(const Ring& ring, std::uint32_t tensor,
   tensor_commit(ring.done);
 }
 
-// `count` tokens of feature n; y is [.., features].
-__device__ inline void store_tokens(const float (&sums)[32], std::int64_t n,
-                                    std::int64_t features, std::int64_t token,
-                                    int count, float constant, float bias,
-                                    const MatmulOutput& out) {
-#pragma unroll
-  for (int i = 0; i < 32; ++i) {
-    if (i >= count) break;
-    const std::int64_t index = (token + i) * features + n;
-    const float value = sums[i] * constant + bias;
-    if (out.type == DataType::kFloat32) {
-      static_cast<float*>(out.y)[index] = value;
-    } else {
-      static_cast<__nv_bfloat16*>(out.y)[index] = __float2bfloat16_rn(value);
-    }
-  }
-}
-
 // Warps 0-3: thread t has feature t of the tile. Loads are for whole warps,
 // also where some features are outside.
 __device__ inline void store_sums(const Ring& ring, std::uint32_t tensor,
                                   std::int64_t feature, std::int64_t features,
                                   std::int64_t token, std::int64_t tokens,
-                                  float constant, const MatmulOutput& out) {
+                                  const MmaOutput& out) {
   const std::int64_t n = feature + threadIdx.x;
-  const float bias = n < features && out.bias != nullptr ? out.bias[n] : 0.0f;
   const int count =
       static_cast<int>(min(tokens - token, static_cast<std::int64_t>(kTile)));
   barrier_wait(ring.done, 0);
@@ -241,8 +223,11 @@ __device__ inline void store_sums(const Ring& ring, std::uint32_t tensor,
     tensor_load(sums, tensor_address(
                           tensor, static_cast<int>(threadIdx.x & 96u), column));
     if (n < features) {
-      store_tokens(sums, n, features, token + column, count - column, constant,
-                   bias, out);
+#pragma unroll
+      for (int i = 0; i < 32; ++i) {
+        if (column + i >= count) break;
+        out.store(token + column + i, n, features, sums[i]);
+      }
     }
     __syncwarp();
   }
@@ -252,7 +237,7 @@ template <Family F>
 __global__ __launch_bounds__(kThreads, 2) void tcgen05_matmul_kernel(
     const __grid_constant__ CUtensorMap weight_map,
     const __grid_constant__ CUtensorMap token_map, OperandRows<F> weights,
-    OperandRows<F> tokens, int token_tiles, float constant, MatmulOutput out) {
+    OperandRows<F> tokens, int token_tiles, MmaOutput out) {
   extern __shared__ unsigned char raw[];
   __shared__ std::uint64_t barriers[2 * kStages + 1];
   __shared__ std::uint32_t allocated;
@@ -280,8 +265,7 @@ __global__ __launch_bounds__(kThreads, 2) void tcgen05_matmul_kernel(
       static_cast<int>((weights.cols + kStageColumns - 1) / kStageColumns);
   if (warp < kScaleWarps) {
     produce_scales<F>(ring, weights, tokens, feature, token, stages);
-    store_sums(ring, tensor, feature, weights.rows, token, tokens.rows,
-               constant, out);
+    store_sums(ring, tensor, feature, weights.rows, token, tokens.rows, out);
   } else if (warp == kCopyWarp) {
     if (elect_one()) {
       produce_codes<F>(ring, &weight_map, &token_map, feature, token, stages);
@@ -328,7 +312,7 @@ Status launch(const MatmulProblem& p) {
     kernel<<<static_cast<unsigned>(tiles), kThreads, kBytes, p.stream>>>(
         weight_map, token_map, {p.w.codes, p.w.scales, p.features, p.cols},
         {p.x.codes, p.x.scales, p.tokens, p.cols},
-        static_cast<int>(token_tiles), p.constant, p.out);
+        static_cast<int>(token_tiles), make_output(p));
     error = cudaGetLastError();
   }
   return check(error, kName, {p.tokens, p.features, p.cols});

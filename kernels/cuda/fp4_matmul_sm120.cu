@@ -3,6 +3,7 @@
 // by 64 features, each warp 32 by 32; neighbours meet in the first-level cache.
 #include "kernels/cuda/fp4_matmul_blackwell.h"
 #include "kernels/cuda/fp4_operands.cuh"
+#include "kernels/cuda/fp4_output.cuh"
 #include "kernels/cuda/launch.h"
 
 namespace wush::kernels::cuda {
@@ -67,7 +68,7 @@ struct PackedRows {
 
 template <Family F>
 __global__ __launch_bounds__(128) void block_scaled_matmul_kernel(
-    PackedRows<F> x, PackedRows<F> w, float constant, MatmulOutput out) {
+    PackedRows<F> x, PackedRows<F> w, MmaOutput out) {
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   const int g = lane >> 2, t = lane & 3;
   const std::int64_t token = blockIdx.y * std::int64_t{kTile} + warp / 2 * 32;
@@ -105,15 +106,7 @@ __global__ __launch_bounds__(128) void block_scaled_matmul_kernel(
         const std::int64_t m = token + 16 * i + g + 8 * (r >> 1);
         const std::int64_t n = feature + 8 * j + 2 * t + (r & 1);
         if (m >= x.m.rows || n >= w.m.rows) continue;
-        float value = sums[i][j][r] * constant;
-        if (out.bias != nullptr) value += out.bias[n];
-        const std::int64_t index = m * w.m.rows + n;
-        if (out.type == DataType::kFloat32) {
-          static_cast<float*>(out.y)[index] = value;
-        } else {
-          static_cast<__nv_bfloat16*>(out.y)[index] =
-              __float2bfloat16_rn(value);
-        }
+        out.store(m, n, w.m.rows, sums[i][j][r]);
       }
     }
   }
@@ -125,7 +118,7 @@ cudaError_t launch(const MatmulProblem& p) {
                   static_cast<unsigned>(ceil_div(p.tokens, kTile)));
   block_scaled_matmul_kernel<F><<<grid, 128, 0, p.stream>>>(
       {{p.x.codes, p.x.scales, p.tokens, p.cols}},
-      {{p.w.codes, p.w.scales, p.features, p.cols}}, p.constant, p.out);
+      {{p.w.codes, p.w.scales, p.features, p.cols}}, make_output(p));
   return cudaGetLastError();
 }
 

@@ -1,4 +1,4 @@
-// Where the mma.sync products go: the constant, the bias and the output's type.
+// Where products go: the constant, the bias and the output's type.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -29,12 +29,19 @@ struct MmaOutput {
   }
 };
 
-template <Family F>
-MmaOutput make_output(const MatmulProblem& p) {
+// For sums that are the products over p.constant.
+inline MmaOutput make_output(const MatmulProblem& p) {
   const bool wide = p.out.type == DataType::kFloat32;
-  return {p.constant * kOperandScale<F> * kOperandScale<F>, p.out.bias,
+  return {p.constant, p.out.bias,
           wide ? nullptr : static_cast<__nv_bfloat16*>(p.out.y),
           wide ? static_cast<float*>(p.out.y) : nullptr};
+}
+// For sums of operands as expand_word decodes them.
+template <Family F>
+MmaOutput make_output(const MatmulProblem& p) {
+  MmaOutput out = make_output(p);
+  out.constant *= kOperandScale<F> * kOperandScale<F>;  // powers of two
+  return out;
 }
 
 // Whether the kernel's code is for sm_90 or later, which knows clusters and

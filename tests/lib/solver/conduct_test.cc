@@ -150,8 +150,8 @@ TEST_P(EverySolver, CountsBlocksThatAreDeadForTheTransform) {
   EXPECT_EQ(layer_.solve(GetParam()).dead_blocks, 1);
   layer_.weight.middleCols(96, 32).setZero();
   const QuantizedWeights found = layer_.solve(GetParam());
-  // Compensation gives babai and gptq something to write into the zero weights
-  // where errors of other blocks are carried to them.
+  // Those are the last weights: gptq, which carries errors to the right, makes
+  // something of them; babai begins with them.
   EXPECT_EQ(found.dead_blocks, GetParam() == SolverKind::kGptq ? 1 : 2);
   EXPECT_TRUE(decode(found.weights.view()).allFinite());
   EXPECT_TRUE(std::isfinite(found.weight_error));
@@ -313,7 +313,6 @@ TEST_P(EveryFormat, AWeightOf1e6StaysInItsGroup) {
   EXPECT_FALSE(difference.row(3).segment(first, group()).isZero(0));
   difference.row(3).segment(first, group()).setZero();
   EXPECT_TRUE(difference.isZero(0));
-  EXPECT_GT(found.weight_error, plain.weight_error * 1e-12);
 }
 
 // The outlier's own value: within the element's spacing for scales that follow
