@@ -9,7 +9,7 @@
 namespace wush::kernels::cuda {
 namespace {
 
-template <Family F, bool kAbsMaxOnly>
+template <Family F, RuleMode kMode>
 struct QuantizeEpilogue {
   static constexpr int kGroup = group_of(F);
   static constexpr int kLanes = kGroup / 8;
@@ -66,7 +66,7 @@ struct QuantizeEpilogue {
       for (int half = 0; half < 2; ++half) {
         float v[8];
         slab_octet(sums, half, v);
-        words[half][slab] = quantizer.template quantize<kAbsMaxOnly>(
+        words[half][slab] = quantizer.template quantize<kMode>(
             v, &scale[half][slab], &valid[half][slab]);
       }
     }
@@ -160,17 +160,22 @@ struct QuantizeEpilogue {
   };
 };
 
-// Inputs wider than bfloat16 and the searching rules share one kernel each.
+// Inputs wider than bfloat16 share one kernel for all rules.
 template <Family F>
-cudaError_t launch_family(DataType type, bool absmax, const TransformCall& call,
+cudaError_t launch_family(DataType type, RuleMode mode,
+                          const TransformCall& call,
                           const QuantizerConstants& constants,
                           const QuantizedOutput& out) {
-  const QuantizeEpilogue<F, false> any{constants, out};
+  const QuantizeEpilogue<F, RuleMode::kAny> any{constants, out};
   switch (type) {
     case DataType::kBfloat16:
-      if (absmax) {
+      if (mode == RuleMode::kAbsMax) {
         return launch_transform<__nv_bfloat16>(
-            call, QuantizeEpilogue<F, true>{constants, out});
+            call, QuantizeEpilogue<F, RuleMode::kAbsMax>{constants, out});
+      }
+      if (mode == RuleMode::kMse2) {
+        return launch_transform<__nv_bfloat16>(
+            call, QuantizeEpilogue<F, RuleMode::kMse2>{constants, out});
       }
       return launch_transform<__nv_bfloat16>(call, any);
     case DataType::kFloat16:
@@ -213,9 +218,9 @@ Status block_transform_quantize(const BlockTransform& transform, Format format,
     return s;
   }
   const QuantizerConstants constants = quantizer_constants(format, rule, unit);
-  const bool absmax = absmax_only(format, rule);
+  const RuleMode mode = rule_mode(format, rule, unit);
   const cudaError_t error = dispatch_family(format, [&]<Family F>() {
-    return launch_family<F>(type, absmax, call, constants, out);
+    return launch_family<F>(type, mode, call, constants, out);
   });
   return check(error, kName, {rows, cols, transform.block});
 }

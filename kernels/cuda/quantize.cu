@@ -75,7 +75,7 @@ __device__ void report_octet(const Octet<In>& octet, std::int64_t index,
 
 // A warp takes 32 * kUnroll consecutive octets of the dense tensor at a time,
 // so that loads, codes and scales are all contiguous.
-template <Family F, class In, bool kAbsMaxOnly, bool kHadamard>
+template <Family F, class In, RuleMode kMode, bool kHadamard>
 __global__ __launch_bounds__(kThreads) void quantize_kernel(
     const In* __restrict__ x, std::int64_t octets, QuantizerConstants constants,
     HadamardBlock block, QuantizedOutput out) {
@@ -107,7 +107,7 @@ __global__ __launch_bounds__(kThreads) void quantize_kernel(
       unsigned scale;
       bool valid;
       const unsigned word =
-          quantizer.template quantize<kAbsMaxOnly>(v, &scale, &valid);
+          quantizer.template quantize<kMode>(v, &scale, &valid);
       const bool inside = octet < octets;
       if (inside) reinterpret_cast<unsigned*>(out.codes)[octet] = word;
       if (inside && lane % kLanes == 0) {
@@ -122,7 +122,7 @@ __global__ __launch_bounds__(kThreads) void quantize_kernel(
 
 struct QuantizeCall {
   QuantizerConstants constants;
-  bool absmax_only;
+  RuleMode mode;
   HadamardBlock block;
   const void* x;
   std::int64_t octets;
@@ -131,26 +131,33 @@ struct QuantizeCall {
   cudaStream_t stream;
 };
 
-template <Family F, class In, bool kAbsMaxOnly, bool kHadamard>
+template <Family F, class In, RuleMode kMode, bool kHadamard>
 void launch(const QuantizeCall& call) {
   const std::int64_t wanted =
       ceil_div(call.octets, kThreads / 32 * kWarpOctets);
   const int blocks = static_cast<int>(
       std::min<std::int64_t>(wanted, call.multiprocessors * 32));
-  quantize_kernel<F, In, kAbsMaxOnly, kHadamard>
+  quantize_kernel<F, In, kMode, kHadamard>
       <<<blocks, kThreads, 0, call.stream>>>(static_cast<const In*>(call.x),
                                              call.octets, call.constants,
                                              call.block, call.out);
 }
 
+template <Family F, class In, RuleMode kMode>
+void launch_mode(const QuantizeCall& call) {
+  call.block.size != 0 ? launch<F, In, kMode, true>(call)
+                       : launch<F, In, kMode, false>(call);
+}
+
 template <Family F, class In>
 void launch_variant(const QuantizeCall& call) {
-  const bool absmax = call.absmax_only;
-  if (call.block.size != 0) {
-    absmax ? launch<F, In, true, true>(call) : launch<F, In, false, true>(call);
-  } else {
-    absmax ? launch<F, In, true, false>(call)
-           : launch<F, In, false, false>(call);
+  switch (call.mode) {
+    case RuleMode::kAbsMax:
+      return launch_mode<F, In, RuleMode::kAbsMax>(call);
+    case RuleMode::kMse2:
+      return launch_mode<F, In, RuleMode::kMse2>(call);
+    case RuleMode::kAny:
+      return launch_mode<F, In, RuleMode::kAny>(call);
   }
 }
 
@@ -275,7 +282,7 @@ Status quantize(Format format, ScaleRule rule, float unit, DataType type,
           ? 1.0f
           : static_cast<float>(1 / std::sqrt(static_cast<double>(hadamard)));
   const QuantizeCall call{quantizer_constants(format, rule, unit),
-                          absmax_only(format, rule),
+                          rule_mode(format, rule, unit),
                           {hadamard, scale},
                           x,
                           rows * cols / 8,

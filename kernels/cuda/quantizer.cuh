@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/types.h"
 #include "kernels/numerics/group_quantizer.h"
+#include "kernels/numerics/mse2_decision.h"
 
 namespace wush::kernels::cuda {
 
@@ -138,41 +139,60 @@ __device__ inline float group_sum(const float (&s)[8]) {
   }
 }
 
-// Rounding to e2m1 by adding 2^(22 + E), E the exponent of |v| but at least 0:
-// the sum's last bit then is worth one step of e2m1 there, so the adder rounds
-// to nearest even. The magnitude's index is the sum's low bits plus 2 E; the 2
-// added to the magic number is for `nibble`.
-struct RoundedE2m1 {
-  float magic;
-  float sum;
+// The total of the values that the lanes of a group hold, the same bits in each
+// of them; the order of the additions is not group_sum's.
+template <int kGroup>
+__device__ inline float add_lanes(float x) {
+  x += exchange(x, 1);
+  if constexpr (kGroup == 32) x += exchange(x, 2);
+  return x;
+}
 
-  // Magnitude on the grid {0, .5, 1, 1.5, 2, 3, 4, 6}, exact.
-  __device__ float value() const { return sum - magic; }
+// 1 / x to one ulp, of normal numbers.
+__device__ inline float approximate_reciprocal(float x) {
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
+}
 
-  // The code of v in the top four bits. The sum's bits are 149 + E from bit 23
-  // on and 2 + index - 2 E at the bottom; the sign of v joins at bit 31. Bits
-  // from 0, 22 and 28 on add up to 304 + index + 8 sign, and nothing below
-  // carries into the top.
-  __device__ unsigned nibble(float v) const {
-    const unsigned bits =
-        __float_as_uint(sum) | (__float_as_uint(v) & 0x80000000u);
-    return bits * 0x10000041u;
-  }
-};
-
-// kClamp is false where |v| <= 6 is known.
+// kClamp is false where |v| < 7 is known.
 template <bool kClamp>
-__device__ inline RoundedE2m1 round_e2m1(float v) {
-  constexpr unsigned kShift = (22u << 23) + 2;
+__device__ inline numerics::RoundedE2m1 round_e2m1(float v) {
   float a = v;
   if constexpr (kClamp) {
     asm("min.f32 %0, %1, 0f40C00000;" : "=f"(a) : "f"(fabsf(v)));
   }
-  const unsigned exponent = __float_as_uint(a) & 0x7f800000u;
-  const float magic =
-      __uint_as_float(max(exponent + kShift, 0x3f800000u + kShift));
-  return {magic, fabsf(a) + magic};
+  return numerics::round_e2m1(a);
 }
+
+// What a kernel is compiled for.
+enum class RuleMode : std::uint8_t {
+  kAbsMax,  // not mxfp4-ocp
+  kMse2,    // units for which numerics::Mse2E4m3 has a bound
+  kAny,
+};
+
+inline RuleMode rule_mode(Format format, ScaleRule rule, float unit) {
+  if (rule == ScaleRule::kAbsMax && format != Format::kMxfp4Ocp) {
+    return RuleMode::kAbsMax;
+  }
+  if (rule == ScaleRule::kMse2 && (unit == numerics::kFormatUnit ||
+                                   numerics::Mse2E4m3::is_bounded_unit(unit))) {
+    return RuleMode::kMse2;
+  }
+  return RuleMode::kAny;
+}
+
+// A lane's part of a quantized group: eight codes, and the group's scale bits.
+struct QuantizedOctet {
+  unsigned codes;
+  unsigned scale;
+  bool valid;  // for every lane of a group: whether it can be quantized
+};
+
+struct OctetValues {
+  float x[8];
+};
 
 template <Family F>
 struct OctetQuantizer {
@@ -184,6 +204,12 @@ struct OctetQuantizer {
     return __uint_as_float(scale << 16);
   }
 
+  // unit_inverse times 2^(127 - scale), by exponent.
+  __device__ float normal_multiplier(unsigned scale) const {
+    return __uint_as_float(__float_as_uint(c.unit_inverse) +
+                           ((127u - scale) << 23));
+  }
+
   // Takes a value to the element's range, after kTinyFirst where is_tiny; 0 for
   // a scale that makes all codes zero.
   __device__ float encode_multiplier(unsigned scale) const {
@@ -193,11 +219,9 @@ struct OctetQuantizer {
       const float inverse = scale == 0 ? 0.0f : 1.0f / decode_step(scale);
       return inverse <= 3.402823466e38f ? inverse : 0.0f;
     } else {
-      // unit_inverse times 2^(127 - scale), by exponent: 3 and 1 keep it normal
-      // for every scale that occurs but 0.
+      // 3 and 1 keep it normal for every scale that occurs but 0.
       if (scale == 0) return c.unit_inverse * 0x1p63f;
-      return __uint_as_float(__float_as_uint(c.unit_inverse) +
-                             ((127u - scale) << 23));
+      return normal_multiplier(scale);
     }
   }
   static constexpr float kTinyFirst = 0x1p64f;
@@ -274,6 +298,12 @@ struct OctetQuantizer {
     return __fadd_rd(fminf(fmaxf(v, -8.0f), 7.0f), kFloorMagic);
   }
 
+  // Plus 8 and clamped in one instruction, as an integer; not for v <= -2^23.
+  __device__ static unsigned code_plus_8(float v) {
+    const int sum = __float_as_int(__fadd_rd(v, kFloorMagic));
+    return __viaddmin_s32_relu(sum, 8 - 0x4b400000, 15);
+  }
+
   __device__ float squared_error(const float (&x)[8], unsigned scale) const {
     const float m = encode_multiplier(scale);
     const float first = is_tiny(scale) ? kTinyFirst : 1.0f;
@@ -305,12 +335,13 @@ struct OctetQuantizer {
     for (int i = 7; i >= 0; --i) {
       const float v = x[i] * m;
       if constexpr (F == Family::kStep) {
-        word = word << 4 | (__float_as_uint(floor_int4(v)) & 15u);
+        word = word * 16 + code_plus_8(v);
       } else {
-        word = __funnelshift_l(round_e2m1<kClamp>(v).nibble(v), word, 4);
+        const float sum = round_e2m1<kClamp>(v).sum;
+        word = __funnelshift_l(numerics::RoundedE2m1::nibble(sum, v), word, 4);
       }
     }
-    return word;
+    return F == Family::kStep ? word ^ 0x88888888u : word;
   }
 
   // Largest magnitude of the group, or its root mean square. NaN or infinity if
@@ -356,8 +387,7 @@ struct OctetQuantizer {
     if constexpr (F == Family::kPowerOfTwo) {
       const unsigned bits = __float_as_uint(s * c.absmax_factor) + 0x00400000u;
       *scale = bits >> 23;
-      m = __uint_as_float(__float_as_uint(c.unit_inverse) +
-                          ((127u - *scale) << 23));
+      m = normal_multiplier(*scale);
       // Not 2 .. 253: a zero group, subnormal or extreme scales, not finite.
       rare = *scale - 2u > 251u;
       *valid = true;
@@ -376,37 +406,126 @@ struct OctetQuantizer {
     return encode<F != Family::kPowerOfTwo>(x, m);
   }
 
+  // Any rule, by the steps of the specification.
+  __device__ unsigned quantize_exactly(const float (&x)[8], unsigned* scale,
+                                       bool* valid) const {
+    const float s = statistic(x);
+    const unsigned base = scale_for(s, c.absmax_factor);  // 0 for a group of 0
+    if constexpr (F == Family::kStep) {
+      *valid = (base & 0x7f80u) != 0x7f80u;
+    } else {
+      *valid = s <= 3.402823466e38f;
+    }
+    unsigned best = base;
+    const int extra = extra_candidates();
+    float smallest = extra == 0 ? 0.0f : squared_error(x, base);
+    for (int i = 0; i < extra; ++i) {
+      const int other = candidate(i, s, base);
+      const float error = squared_error(x, max(other, 0));
+      if (other >= 0 && s != 0 && error < smallest) {
+        smallest = error;
+        best = other;
+      }
+    }
+    *scale = best;
+    return encode_any(x, best, s == 0);
+  }
+
+  // Out of line, for the one warp in about a hundred that needs it.
+  __device__ __noinline__ static QuantizedOctet quantize_mse2_exactly(
+      QuantizerConstants constants, const E4m3Entry* table,
+      OctetValues values) {
+    constants.rule = ScaleRule::kMse2;
+    QuantizedOctet octet;
+    octet.codes = OctetQuantizer{constants, table}.quantize_exactly(
+        values.x, &octet.scale, &octet.valid);
+    return octet;
+  }
+
+  // The rule mse2 where numerics/mse2_decision.h is certain about the group;
+  // *certain and the rest are the same for its lanes.
+  __device__ QuantizedOctet quantize_mse2_if_certain(const float (&x)[8],
+                                                     bool* certain) const {
+    const float s = statistic(x);
+    if constexpr (F == Family::kPowerOfTwo) {
+      return choose_power_of_two(x, s, certain);
+    } else if constexpr (F == Family::kE4m3) {
+      return choose_e4m3(x, s, certain);
+    } else {
+      return choose_step(x, s, certain);
+    }
+  }
+  __device__ QuantizedOctet choose_power_of_two(const float (&x)[8],
+                                                float statistic,
+                                                bool* certain) const {
+    using Decision = numerics::Mse2PowerOfTwo;
+    const unsigned bits = __float_as_uint(statistic * c.absmax_factor);
+    const unsigned base = ((bits + c.round_up) >> 23) - c.exponent_offset;
+    const float doubled = add_lanes<kGroup>(
+        Decision::doubled_advantage(x, normal_multiplier(base)));
+    *certain =
+        Decision::is_bounded(base) && fabsf(doubled) > 2 * Decision::kBound;
+    const unsigned scale = doubled > 0 ? base - 1 : base;
+    return {encode<true>(x, normal_multiplier(scale)), scale, true};
+  }
+  __device__ QuantizedOctet choose_e4m3(const float (&x)[8], float statistic,
+                                        bool* certain) const {
+    using Decision = numerics::Mse2E4m3;
+    const unsigned base = scale_for(statistic, c.absmax_factor);
+    const unsigned extra = scale_for(statistic, c.mse2_factor);
+    const float multiplier = table[base].encode;
+    float sums[2][8];
+    const float advantage = add_lanes<kGroup>(
+        Decision::advantage(x, multiplier, table[extra].encode,
+                            table[extra].decode * multiplier, sums));
+    *certain = Decision::is_bounded(base, extra) &&
+               fabsf(advantage) > Decision::kBound;
+    unsigned word = 0;
+#pragma unroll
+    for (int i = 7; i >= 0; --i) {
+      const float sum = advantage > 0 ? sums[1][i] : sums[0][i];
+      word = __funnelshift_l(numerics::RoundedE2m1::nibble(sum, x[i]), word, 4);
+    }
+    return {word, advantage > 0 ? extra : base, true};
+  }
+  __device__ QuantizedOctet choose_step(const float (&x)[8], float statistic,
+                                        bool* certain) const {
+    using Decision = numerics::Mse2Step;
+    const unsigned base = scale_for(statistic, c.absmax_factor);
+    const unsigned extra = candidate(0, statistic, base);
+    const float inverse = approximate_reciprocal(decode_step(base));
+    const float advantage = add_lanes<kGroup>(Decision::advantage(
+        x, inverse, approximate_reciprocal(decode_step(extra)),
+        decode_step(extra) * inverse));
+    *certain =
+        Decision::is_bounded(base) && fabsf(advantage) > Decision::kBound;
+    const unsigned scale = advantage > 0 ? extra : base;
+    return {encode<true>(x, encode_multiplier(scale)), scale, true};
+  }
+
   // Quantizes the group that this lane's eight values belong to; all lanes of
   // the warp take part. Returns the lane's codes; the group's scale bits in
   // *scale; *valid is false, for every lane of the group, if the group cannot
   // be quantized.
-  template <bool kAbsMaxOnly>
+  template <RuleMode kMode>
   __device__ unsigned quantize(const float (&x)[8], unsigned* scale,
                                bool* valid) const {
-    if constexpr (kAbsMaxOnly) {
+    if constexpr (kMode == RuleMode::kAbsMax) {
       return quantize_absmax(x, scale, valid);
+    } else if constexpr (kMode == RuleMode::kMse2) {
+      bool certain;
+      QuantizedOctet octet = quantize_mse2_if_certain(x, &certain);
+      if (__any_sync(kFullWarp, !certain)) {
+        OctetValues values;
+#pragma unroll
+        for (int i = 0; i < 8; ++i) values.x[i] = x[i];
+        octet = quantize_mse2_exactly(c, table, values);
+      }
+      *scale = octet.scale;
+      *valid = octet.valid;
+      return octet.codes;
     } else {
-      const float s = statistic(x);
-      const unsigned base =
-          scale_for(s, c.absmax_factor);  // 0 for a group of 0
-      if constexpr (F == Family::kStep) {
-        *valid = (base & 0x7f80u) != 0x7f80u;
-      } else {
-        *valid = s <= 3.402823466e38f;
-      }
-      unsigned best = base;
-      const int extra = extra_candidates();
-      float smallest = extra == 0 ? 0.0f : squared_error(x, base);
-      for (int i = 0; i < extra; ++i) {
-        const int other = candidate(i, s, base);
-        const float error = squared_error(x, max(other, 0));
-        if (other >= 0 && s != 0 && error < smallest) {
-          smallest = error;
-          best = other;
-        }
-      }
-      *scale = best;
-      return encode_any(x, best, s == 0);
+      return quantize_exactly(x, scale, valid);
     }
   }
 };
@@ -416,11 +535,6 @@ __device__ inline void report_bad(std::uint64_t* first_bad,
                                   std::int64_t index) {
   atomicMin(reinterpret_cast<unsigned long long*>(first_bad),
             static_cast<unsigned long long>(index));
-}
-
-// A kernel for kAbsMaxOnly serves this rule and format.
-constexpr bool absmax_only(Format format, ScaleRule rule) {
-  return rule == ScaleRule::kAbsMax && format != Format::kMxfp4Ocp;
 }
 
 }  // namespace wush::kernels::cuda
