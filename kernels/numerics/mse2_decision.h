@@ -106,34 +106,34 @@ struct Mse2PowerOfTwo {
                                                   float inverse) {
     float sum = 0;
     for (int i = 0; i < 8; ++i) {
-      const float v = std::fabs(x[i] * inverse);
-      const float b = std::fabs(v - 0.5f) - 0.25f;
+      const float a = std::fabs(x[i]);
+      const float b = std::fabs(fused(a, inverse, -0.5f)) - 0.25f;
       sum = sum + saturate(0.125f - std::fabs(b));
-      sum = fused(saturate(v - 3.5f), -4.0f, sum);
+      sum = fused(saturate(fused(a, inverse, -3.5f)), -4.0f, sum);
     }
     return sum;
   }
 };
 
-// nvfp4: the candidate's decode multiplier is `ratio` times d, 1.33 to 1.69.
+// nvfp4: the candidate's decode multiplier is `ratio` times d, at most 1.75.
 //
 // Bound: q - v is exact, v = fl(x m) as in the specification; m d = 1 to 3 e
 // (the unit, m and d are each rounded), so the specification's error over d
 // differs from q - v by e (|q| + 4 v + |q - v|). In the square that is at most
-// 65 e for v in [4, 6.4] and 21 e below 4; 16 of them, and 14 e of summing in
-// both computations, make 1264 e for the absmax scale and, v being at most
-// 4.27, 402 e for the other, 1146 e in units of d. The ratio's rounding adds
-// 125 e and the last operation 50 e. Together 2600 e, less than 2^-12 = 4096 e.
+// 68 e for v in [4, 6.75] and 21 e below 4; 16 of them, and 14 e of summing in
+// both computations, make 1312 e for the absmax scale and, v being at most 4.4,
+// 410 e for the other, 1255 e in units of d. The ratio's rounding adds 135 e
+// and the last operation 50 e. Together 2752 e, less than 2^-12 = 4096 e.
 struct Mse2E4m3 {
   static constexpr float kBound = 0x1p-12f;
 
-  // Normal scales that are not saturated: v stays below 6.4 and 4.27, so no
-  // clamp is needed.
+  // Scales that are not saturated and at least 4 subnormal steps, so that the
+  // rounding of the scale takes v to 6.75 and 4.4 at most and needs no clamp.
   static WUSH_HOST_DEVICE bool is_bounded(std::uint32_t base,
                                           std::uint32_t extra) {
-    return base >= 8u && extra < 0x7eu;
+    return (base >= 4u) & (extra < 0x7eu);
   }
-  // Units for which is_bounded is enough: scales are 2^-6 .. 448.
+  // Units for which is_bounded is enough: scales are 2^-7 .. 448.
   static WUSH_HOST_DEVICE bool is_bounded_unit(float unit) {
     return unit >= 0x1p-48f && unit <= 0x1p48f;
   }
@@ -161,9 +161,11 @@ struct Mse2E4m3 {
   }
 };
 
-// int4: the candidate's step is `ratio` = 0.85 times d, to one rounding to
-// bfloat16. Magnitudes suffice: the elements are +-0.5, +-1.5 .. +-7.5, and a
-// value on a boundary is as far from either side.
+// int4: the scale is made of the root mean square, which is summed here in
+// whatever order is at hand: see rounds_surely. The candidate's step is `ratio`
+// = 0.85 times d, to one rounding to bfloat16. Magnitudes suffice: the elements
+// are +-0.5, +-1.5 .. +-7.5, and a value on a boundary is as far from either
+// side.
 //
 // Bound: let u = |x| / d, and U = the sum of u^2, at most 287 for the absmax
 // step (1 / 0.3352^2 of each value, and bfloat16's rounding) and 400 for the
@@ -185,6 +187,26 @@ struct Mse2Step {
   // `bits`: of the bfloat16 step; exponents 2^-56 .. 2^56.
   static WUSH_HOST_DEVICE bool is_bounded(std::uint32_t bits) {
     return bits - (71u << 7) < (184u - 71u) << 7;
+  }
+
+  // One lane's part of the sum of squares.
+  static WUSH_HOST_DEVICE float squares(const float (&x)[8]) {
+    float sum = 0;
+    for (int i = 0; i < 8; ++i) sum = fused(x[i], x[i], sum);
+    return sum;
+  }
+  // Whether the specification's scale has the bits of `ideal` rounded to
+  // bfloat16, if `ideal` is the root of the mean of such squares, to 2 e, times
+  // the format's constant. Its own ideal scale is off by at most 13 e, as many
+  // ulps: 6 e and 10 e from the sums, halved by the root, 3 e from the roots
+  // and 2 e from the products. So it rounds alike 16 ulps from a midpoint.
+  static WUSH_HOST_DEVICE bool rounds_surely(float ideal) {
+    return ((to_bits(ideal) - 0x7ff0u) & 0xffffu) > 0x20u;
+  }
+
+  // 1 / step, correctly rounded, from `approximate`, at most 2 ulps off.
+  static WUSH_HOST_DEVICE float reciprocal(float step, float approximate) {
+    return fused(approximate, fused(-step, approximate, 1.0f), approximate);
   }
 
   // `inverse`, `extra_inverse`: reciprocals of the steps to one ulp.

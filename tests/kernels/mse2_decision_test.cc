@@ -36,6 +36,12 @@ struct Decision {
   }
 };
 
+// A GPU's approximations may be an ulp off.
+float nearby(float x) {
+  const std::uint32_t bits = to_bits(x);
+  return std::bit_cast<float>(bits + bits / 8 % 3 - 1);
+}
+
 // One lane's part of D, as the kernels call for it.
 template <Format F>
 float part(const GroupQuantizer<F, float>& quantizer,
@@ -43,15 +49,39 @@ float part(const GroupQuantizer<F, float>& quantizer,
            std::uint16_t extra) {
   const float m = quantizer.encode_multiplier(base).second;
   const float extra_m = quantizer.encode_multiplier(extra).second;
-  const float ratio = quantizer.decode_multiplier(extra) * m;
+  const float d = quantizer.decode_multiplier(extra);
   if constexpr (F == Format::kNvfp4) {
     float sums[2][kLaneValues];
-    return Mse2E4m3::advantage(x, m, extra_m, ratio, sums);
+    return Mse2E4m3::advantage(x, m, extra_m, d * m, sums);
   } else if constexpr (F == Format::kInt4) {
-    return Mse2Step::advantage(x, m, extra_m, ratio);
+    return Mse2Step::advantage(x, nearby(m), nearby(extra_m), d * nearby(m));
   } else {
     return Mse2PowerOfTwo::doubled_advantage(x, m) / 2;
   }
+}
+
+// Adds up f of each lane's values.
+template <int kGroup, class Part>
+float add_lanes(const float* x, Part&& f) {
+  float parts[kGroup / kLaneValues];
+  for (int lane = 0; lane < kGroup / kLaneValues; ++lane) {
+    float values[kLaneValues];
+    std::copy_n(x + lane * kLaneValues, kLaneValues, values);
+    parts[lane] = f(values);
+  }
+  return halving_sum<kGroup / kLaneValues>(parts);
+}
+
+// Whether the kernels find int4's absmax step without the specification's sum.
+bool finds_step(const float* x, std::uint16_t base) {
+  using Quantizer = GroupQuantizer<Format::kInt4, float>;
+  const float sum = add_lanes<Quantizer::kGroup>(x, Mse2Step::squares);
+  const float ideal = nearby(std::sqrt(sum / Quantizer::kGroup)) *
+                      static_cast<float>(1 / (Quantizer::kFormat.unit *
+                                              Quantizer::kFormat.target));
+  if (!Mse2Step::rounds_surely(ideal)) return false;
+  EXPECT_EQ(bfloat16_encode(ideal), base);
+  return true;
 }
 
 template <Format F>
@@ -74,7 +104,7 @@ constexpr float bound_of() {
                               : Mse2PowerOfTwo::kBound;
 }
 
-// Nothing where the scales are outside the range of the bound.
+// Nothing where the scales are outside the range of the bound, or in doubt.
 template <Format F>
 std::optional<Decision> decide(const GroupQuantizer<F, float>& quantizer,
                                const float* x) {
@@ -84,16 +114,14 @@ std::optional<Decision> decide(const GroupQuantizer<F, float>& quantizer,
   const std::uint16_t base = quantizer.absmax_scale(statistic);
   const int extra = quantizer.candidate(ScaleRule::kMse2, 0, statistic, base);
   if (!is_bounded<F>(quantizer.unit.value, base, extra)) return std::nullopt;
-  float parts[Quantizer::kGroup / kLaneValues];
-  for (int lane = 0; lane < Quantizer::kGroup / kLaneValues; ++lane) {
-    float values[kLaneValues];
-    std::copy_n(x + lane * kLaneValues, kLaneValues, values);
-    parts[lane] =
-        part<F>(quantizer, values, base, static_cast<std::uint16_t>(extra));
+  if constexpr (F == Format::kInt4) {
+    if (!finds_step(x, base)) return std::nullopt;
   }
-  const float total = Quantizer::kGroup == 16
-                          ? parts[0] + parts[1]
-                          : (parts[0] + parts[1]) + (parts[2] + parts[3]);
+  const float total =
+      add_lanes<Quantizer::kGroup>(x, [&](const float(&values)[kLaneValues]) {
+        return part<F>(quantizer, values, base,
+                       static_cast<std::uint16_t>(extra));
+      });
   return Decision{base, extra, total, bound_of<F>()};
 }
 
@@ -318,6 +346,18 @@ INSTANTIATE_TEST_SUITE_P(Formats, Mse2Formats,
                          [](const auto& param) {
                            return kernels::testing::test_name(param.param);
                          });
+
+TEST(Mse2StepReciprocal, IsCorrectlyRounded) {
+  for (std::uint16_t bits = 71 << 7; bits < 184 << 7; ++bits) {
+    const float step = bfloat16_decode(bits);
+    for (std::uint32_t ulps = 0; ulps <= 4; ++ulps) {
+      const float approximate =
+          std::bit_cast<float>(to_bits(1 / step) + ulps - 2);
+      ASSERT_EQ(Mse2Step::reciprocal(step, approximate), 1 / step)
+          << step << ' ' << ulps;
+    }
+  }
+}
 
 // The algebra of Mse2PowerOfTwo on every multiple of 2^-10 below 8, where all
 // arithmetic is exact.

@@ -120,10 +120,11 @@ class CudaTransformQuantize : public ::testing::TestWithParam<Case> {};
 // Given the transformed values, codes and scales are those of the
 // specification.
 void check_quantized(Format format, ScaleRule rule, int block, bool shared,
-                     std::int64_t rows, std::int64_t blocks) {
+                     std::int64_t rows, std::int64_t blocks,
+                     Data data = Data::kHeavyTailed) {
   const auto& f = numerics::describe(format);
   const Problem p = make_problem(rows, blocks * block, block, shared,
-                                 DataType::kBfloat16, Data::kHeavyTailed);
+                                 DataType::kBfloat16, data);
   const std::size_t size = p.x.values.size();
   DeviceBuffer<std::uint8_t> x(p.x.bytes), t(p.t.bytes), codes(size / 2);
   DeviceBuffer<std::uint8_t> scales(size / static_cast<std::size_t>(f.group) *
@@ -148,8 +149,10 @@ TEST_P(CudaTransformQuantize, QuantizesTheTransformedValuesExactly) {
   WUSH_REQUIRE_GPU();
   const auto [format, rule, block, shared] = GetParam();
   for (const auto& [rows, blocks] : {std::pair{1, 1}, {37, 5}, {300, 3}}) {
-    ASSERT_NO_FATAL_FAILURE(
-        check_quantized(format, rule, block, shared, rows, blocks));
+    for (const Data data : {Data::kHeavyTailed, Data::kNormal}) {
+      ASSERT_NO_FATAL_FAILURE(
+          check_quantized(format, rule, block, shared, rows, blocks, data));
+    }
   }
 }
 
@@ -157,7 +160,8 @@ TEST_P(CudaTransformQuantize, QuantizesTheTransformedValuesExactly) {
 TEST(CudaTransformSanitize, EveryKernel) {
   WUSH_REQUIRE_GPU();
   for (const Format format : {Format::kMxfp4, Format::kNvfp4, Format::kInt4}) {
-    for (const ScaleRule rule : {ScaleRule::kAbsMax, ScaleRule::kSearch}) {
+    for (const ScaleRule rule :
+         {ScaleRule::kAbsMax, ScaleRule::kMse2, ScaleRule::kSearch}) {
       for (const int block : {32, 64, 128}) {
         ASSERT_NO_FATAL_FAILURE(
             check_quantized(format, rule, block, false, 21, 2));

@@ -79,7 +79,7 @@ INSTANTIATE_TEST_SUITE_P(
                                          DataType::kFloat32),
                        ::testing::Values(Data::kNormal, Data::kHeavyTailed,
                                          Data::kSubnormal, Data::kPowersOfTwo,
-                                         Data::kZeros)),
+                                         Data::kEighths, Data::kZeros)),
     case_name);
 
 TEST(CudaQuantizeTensorUnit, GivesTheBitsOfTheSpecification) {
@@ -88,15 +88,18 @@ TEST(CudaQuantizeTensorUnit, GivesTheBitsOfTheSpecification) {
       DataType::kBfloat16, testing::make_data(Data::kHeavyTailed, 64 * 512, 3));
   float amax = 0;
   for (const float v : x.values) amax = std::max(amax, std::abs(v));
-  const float unit = numerics::amax_unit(Format::kNvfp4, amax);
-  for (const ScaleRule rule : {ScaleRule::kAbsMax, ScaleRule::kMse2}) {
-    Quantized got;
-    ASSERT_NO_FATAL_FAILURE(
-        run_quantize(Format::kNvfp4, rule, unit, x, 64, 512, 0, &got));
-    const auto want = testing::quantize_by_specification(Format::kNvfp4, rule,
-                                                         unit, x.values);
-    EXPECT_EQ(got.scales, want.scales);
-    EXPECT_EQ(got.codes, want.codes);
+  // The last two are beyond the fast decision of rule mse2.
+  for (const float unit :
+       {numerics::amax_unit(Format::kNvfp4, amax), 0.01f, 0x1p-60f, 0x1p60f}) {
+    for (const ScaleRule rule : {ScaleRule::kAbsMax, ScaleRule::kMse2}) {
+      Quantized got;
+      ASSERT_NO_FATAL_FAILURE(
+          run_quantize(Format::kNvfp4, rule, unit, x, 64, 512, 0, &got));
+      const auto want = testing::quantize_by_specification(Format::kNvfp4, rule,
+                                                           unit, x.values);
+      EXPECT_EQ(got.scales, want.scales) << unit;
+      EXPECT_EQ(got.codes, want.codes) << unit;
+    }
   }
 }
 
@@ -114,13 +117,15 @@ TEST(CudaQuantizeLargest, GroupsAtTheEndOfTheRange) {
   const auto x = testing::store_as(DataType::kFloat32, values);
   for (const Format format :
        {Format::kMxfp4, Format::kNvfp4, Format::kMxfp4Ocp}) {
-    Quantized got;
-    ASSERT_NO_FATAL_FAILURE(
-        run_quantize(format, ScaleRule::kAbsMax, 0, x, 64, 32, 0, &got));
-    const auto want = testing::quantize_by_specification(
-        format, ScaleRule::kAbsMax, 0, x.values);
-    EXPECT_EQ(got.scales, want.scales) << numerics::describe(format).name;
-    EXPECT_EQ(got.codes, want.codes) << numerics::describe(format).name;
+    for (const ScaleRule rule : {ScaleRule::kAbsMax, ScaleRule::kMse2}) {
+      Quantized got;
+      ASSERT_NO_FATAL_FAILURE(
+          run_quantize(format, rule, 0, x, 64, 32, 0, &got));
+      const auto want =
+          testing::quantize_by_specification(format, rule, 0, x.values);
+      EXPECT_EQ(got.scales, want.scales) << numerics::describe(format).name;
+      EXPECT_EQ(got.codes, want.codes) << numerics::describe(format).name;
+    }
   }
 }
 
@@ -171,14 +176,17 @@ TEST(CudaQuantizeHadamard, GivesTheBitsOfTheSpecification) {
       DataType::kBfloat16, testing::make_data(Data::kHeavyTailed, 33 * 384, 9));
   for (const Format format : {Format::kMxfp4, Format::kNvfp4, Format::kInt4}) {
     for (const int block : {16, 32, 64, 128}) {
-      Quantized got;
-      ASSERT_NO_FATAL_FAILURE(
-          run_quantize(format, ScaleRule::kAbsMax, 0, x, 33, 384, block, &got));
-      const auto want = testing::quantize_by_specification(
-          format, ScaleRule::kAbsMax, 0,
-          butterfly(x.values, static_cast<std::size_t>(block)));
-      EXPECT_EQ(got.scales, want.scales) << block;
-      EXPECT_EQ(got.codes, want.codes) << block;
+      const auto transformed =
+          butterfly(x.values, static_cast<std::size_t>(block));
+      for (const ScaleRule rule : {ScaleRule::kAbsMax, ScaleRule::kMse2}) {
+        Quantized got;
+        ASSERT_NO_FATAL_FAILURE(
+            run_quantize(format, rule, 0, x, 33, 384, block, &got));
+        const auto want =
+            testing::quantize_by_specification(format, rule, 0, transformed);
+        EXPECT_EQ(got.scales, want.scales) << block;
+        EXPECT_EQ(got.codes, want.codes) << block;
+      }
     }
   }
 }

@@ -71,6 +71,7 @@ enum class Data {
   kHeavyTailed,  // Cauchy, with outliers of 1e4
   kSubnormal,
   kPowersOfTwo,  // with ties of every rounding
+  kEighths,      // multiples of 1/8 up to 4: midpoints of many grids
   kZeros,        // of both signs
 };
 
@@ -84,6 +85,8 @@ inline const char* name_of(Data data) {
       return "subnormal";
     case Data::kPowersOfTwo:
       return "powers_of_two";
+    case Data::kEighths:
+      return "eighths";
     case Data::kZeros:
       break;
   }
@@ -114,6 +117,9 @@ inline std::vector<float> make_data(Data data, std::size_t size,
       case Data::kPowersOfTwo:
         values[i] = sign * std::ldexp(random() % 3 == 0 ? 1.5f : 1.0f,
                                       small(random) / 4);
+        break;
+      case Data::kEighths:
+        values[i] = sign * static_cast<float>(random() % 33) / 8;
         break;
       case Data::kZeros:
         values[i] = sign * 0.0f;
