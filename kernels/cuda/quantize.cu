@@ -13,6 +13,10 @@ constexpr int kThreads = 256;
 // Octets that a lane has in flight: enough bytes to cover the memory's latency.
 constexpr int kUnroll = 4;
 constexpr int kWarpOctets = 32 * kUnroll;
+// Thread blocks that a multiprocessor should hold: 64 registers a thread.
+template <RuleMode kMode, class In>
+inline constexpr int kBlocks = kMode == RuleMode::kMse2 && sizeof(In) == 2 ? 4
+                                                                           : 1;
 
 struct HadamardBlock {
   int size;     // 0: none
@@ -76,7 +80,7 @@ __device__ void report_octet(const Octet<In>& octet, std::int64_t index,
 // A warp takes 32 * kUnroll consecutive octets of the dense tensor at a time,
 // so that loads, codes and scales are all contiguous.
 template <Family F, class In, RuleMode kMode, bool kHadamard>
-__global__ __launch_bounds__(kThreads) void quantize_kernel(
+__global__ __launch_bounds__(kThreads, kBlocks<kMode, In>) void quantize_kernel(
     const In* __restrict__ x, std::int64_t octets, QuantizerConstants constants,
     HadamardBlock block, QuantizedOutput out) {
   __shared__ E4m3Entry table[F == Family::kE4m3 ? kE4m3TableSize : 1];
