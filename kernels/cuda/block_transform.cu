@@ -13,6 +13,9 @@ template <class Out>
 struct StoreEpilogue {
   struct Shared {};
   static constexpr int kBlocks = 2;
+  // More blocks than run at once mix their reads and writes better: 1.03 of a
+  // copy's time on an H100 with 3 tiles a block, 1.12 with 32.
+  static constexpr int kMostTiles = 3;
   Out* y;
   __device__ void prepare(Shared&) const {}
 

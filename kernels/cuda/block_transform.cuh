@@ -3,7 +3,8 @@
 // the addresses that one lane writes to as it walks down the rows: rows g and g
 // + 8 of a tile, columns 8t .. 8t + 7 of two neighbouring slabs, which it takes
 // one after the other. kBlocks is how many thread blocks a multiprocessor
-// should hold.
+// should hold, kMostTiles how many tiles of 16 rows a block should walk at
+// most.
 //
 // A slab is 16 rows by 32 columns, one warp's unit of work. In both operands of
 // the matrix instructions the order of k is free as long as it is the same, and
@@ -19,6 +20,7 @@
 #include <type_traits>
 
 #include "kernels/cuda/block_transform.h"
+#include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/octet.cuh"
 #include "kernels/cuda/ptx.cuh"
@@ -134,6 +136,23 @@ constexpr int kTransformWarps = kTransformThreads / 32;
 template <class In>
 inline constexpr int kRingStages = sizeof(In) == 4 ? 2 : 3;
 
+// The first tiles of a warp, to the second-level cache: one line of 128 bytes
+// for every lane of 16, or two.
+template <int kTiles, class In>
+__device__ inline void prefetch_tiles(const In* x, const TransformShape& shape,
+                                      std::int64_t first, std::int64_t step,
+                                      std::int64_t column) {
+  constexpr int kLines = 64 * sizeof(In) / 128;
+  const int lane = threadIdx.x & 31;
+  const std::int64_t c = column + lane / 16 * (64 / kLines);
+  if (lane >= 16 * kLines || c >= shape.cols) return;
+#pragma unroll
+  for (int i = 0; i < kTiles; ++i) {
+    const std::int64_t row = first + i * step + lane % 16;
+    if (row < shape.rows) prefetch_line(x + row * shape.cols + c);
+  }
+}
+
 // Blocks of 16 and 32: a warp keeps the matrices of two neighbouring slabs (64
 // columns) in registers and walks down the rows. Every lane reads back only
 // what it copied itself, so no barrier is needed; the copies run kStages tiles
@@ -146,11 +165,16 @@ __launch_bounds__(kTransformThreads, Epilogue::kBlocks) void transform_rows_kern
   constexpr int kStages = kRingStages<In>;
   extern __shared__ uint4 dynamic[];
   __shared__ typename Epilogue::Shared shared;
+  allow_next_launch();
   epilogue.prepare(shared);
   const int g = lane_g(), t = lane_t(), warp = threadIdx.x >> 5;
   auto& ring = reinterpret_cast<OctetCopy<In>(*)[kStages][2][2]>(dynamic)[warp];
   const std::int64_t column = (blockIdx.x * kTransformWarps + warp) * 64;
+  const std::int64_t step = gridDim.y * std::int64_t{16};
+  const std::int64_t first = blockIdx.y * std::int64_t{16};
   if (column >= shape.cols) return;
+  prefetch_tiles<kStages>(x, shape, first, step, column);
+  wait_for_previous_launch();
 
   // cols and column fit 32 bits: a row is not that long.
   const int cols = static_cast<int>(shape.cols);
@@ -173,8 +197,6 @@ __launch_bounds__(kTransformThreads, Epilogue::kBlocks) void transform_rows_kern
     }
   }
 
-  const std::int64_t step = gridDim.y * std::int64_t{16};
-  const std::int64_t first = blockIdx.y * std::int64_t{16};
   const In* from = x + (first + g) * shape.cols + column + 8 * t;
   const std::int64_t next_tile = step * shape.cols;
   const std::int64_t next_half = 8 * shape.cols;
@@ -232,7 +254,9 @@ __global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
   auto& copies = reinterpret_cast<Copies*>(dynamic + kSlabs * kSlabs * 4 *
                                                          32)[threadIdx.x >> 5];
   __shared__ typename Epilogue::Shared shared;
+  allow_next_launch();
   epilogue.prepare(shared);
+  wait_for_previous_launch();
   const int g = lane_g(), t = lane_t(), lane = threadIdx.x & 31;
   const std::int64_t column = blockIdx.x * std::int64_t{kBlock};
 
@@ -326,12 +350,6 @@ cudaError_t launch_transform_block(const TransformCall& call,
   constexpr int kTiles = SlabTerms<In>::kTerms == 1 ? 2 : 1;
   constexpr int kBytes =
       kBlock * kBlock * 2 + kTransformWarps * kTiles * kBlock * 16 * sizeof(In);
-  auto* kernel = transform_block_kernel<kBlock, In, Epilogue>;
-  if (const cudaError_t error = cudaFuncSetAttribute(
-          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-      error != cudaSuccess) {
-    return error;
-  }
   const std::int64_t blocks = call.shape.cols / kBlock;
   const std::int64_t tiles =
       ceil_div(call.shape.rows, 16 * kTiles * kTransformWarps);
@@ -340,9 +358,10 @@ cudaError_t launch_transform_block(const TransformCall& call,
   const dim3 grid(static_cast<unsigned>(blocks),
                   static_cast<unsigned>(
                       std::min<std::int64_t>(ceil_div(tiles, each), 65535)));
-  kernel<<<grid, kTransformThreads, kBytes, call.stream>>>(
-      static_cast<const In*>(call.x), call.matrices, call.shape, epilogue);
-  return cudaGetLastError();
+  return launch_overlapping(transform_block_kernel<kBlock, In, Epilogue>,
+                            {grid, kTransformThreads, kBytes, call.stream},
+                            static_cast<const In*>(call.x), call.matrices,
+                            call.shape, epilogue);
 }
 
 template <class In, class Epilogue>
@@ -350,22 +369,19 @@ cudaError_t launch_transform_rows(const TransformCall& call,
                                   const Epilogue& epilogue) {
   constexpr int kBytes =
       kTransformWarps * kRingStages<In> * 4 * sizeof(OctetCopy<In>);
-  auto* kernel = transform_rows_kernel<In, Epilogue>;
-  if (const cudaError_t error = cudaFuncSetAttribute(
-          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-      error != cudaSuccess) {
-    return error;
-  }
   const std::int64_t strips = ceil_div(call.shape.cols, 64 * kTransformWarps);
   const std::int64_t tiles = ceil_div(call.shape.rows, 16);
-  const std::int64_t each = ceil_div(
-      tiles * strips, std::int64_t{call.multiprocessors} * Epilogue::kBlocks);
+  const std::int64_t each = std::min<std::int64_t>(
+      ceil_div(tiles * strips,
+               std::int64_t{call.multiprocessors} * Epilogue::kBlocks),
+      Epilogue::kMostTiles);
   const dim3 grid(static_cast<unsigned>(strips),
                   static_cast<unsigned>(
                       std::min<std::int64_t>(ceil_div(tiles, each), 65535)));
-  kernel<<<grid, kTransformThreads, kBytes, call.stream>>>(
-      static_cast<const In*>(call.x), call.matrices, call.shape, epilogue);
-  return cudaGetLastError();
+  return launch_overlapping(transform_rows_kernel<In, Epilogue>,
+                            {grid, kTransformThreads, kBytes, call.stream},
+                            static_cast<const In*>(call.x), call.matrices,
+                            call.shape, epilogue);
 }
 
 template <class In, class Epilogue>

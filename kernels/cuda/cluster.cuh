@@ -2,6 +2,10 @@
 // On older architectures every block is alone and nothing overlaps.
 #pragma once
 
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+
 #include "kernels/cuda/ptx.cuh"
 
 namespace wush::kernels::cuda {
@@ -64,6 +68,11 @@ __device__ inline void prefetch_bulk(const void* from, unsigned bytes) {
                : "memory");
 #endif
 }
+// The same for the line of 128 bytes that holds *from: where every lane has
+// one, cheaper than a bulk for each of many short rows.
+__device__ inline void prefetch_line(const void* from) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(from) : "memory");
+}
 
 // The next launch of the stream may begin, if it was made to overlap; its
 // blocks wait at wait_for_previous_launch until this launch has ended and all
@@ -77,6 +86,52 @@ __device__ inline void wait_for_previous_launch() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
+}
+
+// Whether the kernel's code is for sm_90 or later, which knows clusters and
+// overlapping launches; an earlier one's may run there, too.
+template <class Kernel>
+bool can_overlap(Kernel* kernel) {
+  cudaFuncAttributes compiled{};
+  return cudaFuncGetAttributes(&compiled, kernel) == cudaSuccess &&
+         compiled.ptxVersion >= 90;
+}
+
+struct LaunchShape {
+  dim3 grid;
+  int threads;
+  std::size_t shared_bytes;  // dynamic
+  cudaStream_t stream;
+  int cluster = 1;  // blocks along x; more than one needs can_overlap
+};
+
+// Launches a kernel that calls wait_for_previous_launch before it reads or
+// writes global memory, so that it may begin while the launch before it ends.
+template <class... Parameters, class... Arguments>
+cudaError_t launch_overlapping(void (*kernel)(Parameters...),
+                               const LaunchShape& shape,
+                               Arguments&&... arguments) {
+  const cudaError_t error =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           static_cast<int>(shape.shared_bytes));
+  if (error != cudaSuccess) return error;
+  cudaLaunchAttribute attributes[2] = {};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim.x = static_cast<unsigned>(shape.cluster);
+  attributes[1].val.clusterDim.y = 1;
+  attributes[1].val.clusterDim.z = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = shape.grid;
+  config.blockDim = dim3(static_cast<unsigned>(shape.threads));
+  config.dynamicSmemBytes = shape.shared_bytes;
+  config.stream = shape.stream;
+  config.attrs = attributes;
+  config.numAttrs = !can_overlap(kernel) ? 0 : shape.cluster > 1 ? 2 : 1;
+  const cudaError_t launched = cudaLaunchKernelEx(
+      &config, kernel, static_cast<Arguments&&>(arguments)...);
+  return launched == cudaSuccess ? cudaGetLastError() : launched;
 }
 
 }  // namespace wush::kernels::cuda

@@ -44,13 +44,4 @@ MmaOutput make_output(const MatmulProblem& p) {
   return out;
 }
 
-// Whether the kernel's code is for sm_90 or later, which knows clusters and
-// overlapping launches; an earlier one's may run there, too.
-template <class Kernel>
-bool can_overlap(Kernel* kernel) {
-  cudaFuncAttributes compiled{};
-  return cudaFuncGetAttributes(&compiled, kernel) == cudaSuccess &&
-         compiled.ptxVersion >= 90;
-}
-
 }  // namespace wush::kernels::cuda

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/octet.cuh"
 #include "kernels/cuda/quantize.h"
@@ -84,10 +85,12 @@ __global__ __launch_bounds__(kThreads, kBlocks<kMode, In>) void quantize_kernel(
     const In* __restrict__ x, std::int64_t octets, QuantizerConstants constants,
     HadamardBlock block, QuantizedOutput out) {
   __shared__ E4m3Entry table[F == Family::kE4m3 ? kE4m3TableSize : 1];
+  allow_next_launch();
   if constexpr (F == Family::kE4m3) {
     fill_e4m3_table(constants, table);
     __syncthreads();
   }
+  wait_for_previous_launch();
   const OctetQuantizer<F> quantizer{constants, table};
   constexpr int kLanes = group_of(F) / 8;
   const int lane = threadIdx.x & 31;
@@ -136,45 +139,47 @@ struct QuantizeCall {
 };
 
 template <Family F, class In, RuleMode kMode, bool kHadamard>
-void launch(const QuantizeCall& call) {
+cudaError_t launch(const QuantizeCall& call) {
   const std::int64_t wanted =
       ceil_div(call.octets, kThreads / 32 * kWarpOctets);
-  const int blocks = static_cast<int>(
+  const auto blocks = static_cast<unsigned>(
       std::min<std::int64_t>(wanted, call.multiprocessors * 32));
-  quantize_kernel<F, In, kMode, kHadamard>
-      <<<blocks, kThreads, 0, call.stream>>>(static_cast<const In*>(call.x),
-                                             call.octets, call.constants,
-                                             call.block, call.out);
+  return launch_overlapping(quantize_kernel<F, In, kMode, kHadamard>,
+                            {dim3(blocks), kThreads, 0, call.stream},
+                            static_cast<const In*>(call.x), call.octets,
+                            call.constants, call.block, call.out);
 }
 
 template <Family F, class In, RuleMode kMode>
-void launch_mode(const QuantizeCall& call) {
-  call.block.size != 0 ? launch<F, In, kMode, true>(call)
-                       : launch<F, In, kMode, false>(call);
+cudaError_t launch_mode(const QuantizeCall& call) {
+  return call.block.size != 0 ? launch<F, In, kMode, true>(call)
+                              : launch<F, In, kMode, false>(call);
 }
 
 template <Family F, class In>
-void launch_variant(const QuantizeCall& call) {
+cudaError_t launch_variant(const QuantizeCall& call) {
   switch (call.mode) {
     case RuleMode::kAbsMax:
       return launch_mode<F, In, RuleMode::kAbsMax>(call);
     case RuleMode::kMse2:
       return launch_mode<F, In, RuleMode::kMse2>(call);
     case RuleMode::kAny:
-      return launch_mode<F, In, RuleMode::kAny>(call);
+      break;
   }
+  return launch_mode<F, In, RuleMode::kAny>(call);
 }
 
 template <Family F>
-void launch_type(DataType type, const QuantizeCall& call) {
+cudaError_t launch_type(DataType type, const QuantizeCall& call) {
   switch (type) {
     case DataType::kBfloat16:
       return launch_variant<F, __nv_bfloat16>(call);
     case DataType::kFloat16:
       return launch_variant<F, __half>(call);
     case DataType::kFloat32:
-      return launch_variant<F, float>(call);
+      break;
   }
+  return launch_variant<F, float>(call);
 }
 
 template <Family F, class Out>
@@ -182,6 +187,8 @@ __global__ __launch_bounds__(kThreads) void dequantize_kernel(
     const unsigned* __restrict__ codes, const void* __restrict__ scales,
     float unit, std::int64_t octets, Out* __restrict__ out) {
   constexpr int kLanes = group_of(F) / 8;
+  allow_next_launch();
+  wait_for_previous_launch();
   for (std::int64_t octet = blockIdx.x * std::int64_t{kThreads} + threadIdx.x;
        octet < octets; octet += gridDim.x * std::int64_t{kThreads}) {
     const std::int64_t group = octet / kLanes;
@@ -218,24 +225,17 @@ __global__ __launch_bounds__(kThreads) void dequantize_kernel(
 }
 
 template <class Out>
-void launch_dequantize(Family family, const QuantizedMatrix& x,
-                       std::int64_t octets, float unit, void* out,
-                       cudaStream_t stream) {
-  const int blocks = static_cast<int>(
+cudaError_t launch_dequantize(Format format, const QuantizedMatrix& x,
+                              std::int64_t octets, float unit, void* out,
+                              cudaStream_t stream) {
+  const auto blocks = static_cast<unsigned>(
       std::min<std::int64_t>(ceil_div(octets, kThreads), 1 << 16));
-  const auto* codes = reinterpret_cast<const unsigned*>(x.codes);
-  auto* y = static_cast<Out*>(out);
-  switch (family) {
-    case Family::kPowerOfTwo:
-      return dequantize_kernel<Family::kPowerOfTwo>
-          <<<blocks, kThreads, 0, stream>>>(codes, x.scales, unit, octets, y);
-    case Family::kE4m3:
-      return dequantize_kernel<Family::kE4m3>
-          <<<blocks, kThreads, 0, stream>>>(codes, x.scales, unit, octets, y);
-    case Family::kStep:
-      return dequantize_kernel<Family::kStep>
-          <<<blocks, kThreads, 0, stream>>>(codes, x.scales, unit, octets, y);
-  }
+  return dispatch_family(format, [&]<Family F>() {
+    return launch_overlapping(dequantize_kernel<F, Out>,
+                              {dim3(blocks), kThreads, 0, stream},
+                              reinterpret_cast<const unsigned*>(x.codes),
+                              x.scales, unit, octets, static_cast<Out*>(out));
+  });
 }
 
 Status check_format(const char* kernel, Format format, float unit,
@@ -293,8 +293,9 @@ Status quantize(Format format, ScaleRule rule, float unit, DataType type,
                           out,
                           info.multiprocessors,
                           stream};
-  dispatch_family(format, [&]<Family F>() { launch_type<F>(type, call); });
-  return check(cudaGetLastError(), kName, {rows, cols});
+  const cudaError_t error = dispatch_family(
+      format, [&]<Family F>() { return launch_type<F>(type, call); });
+  return check(error, kName, {rows, cols});
 }
 
 Status dequantize(Format format, const QuantizedMatrix& x, std::int64_t cols,
@@ -310,20 +311,14 @@ Status dequantize(Format format, const QuantizedMatrix& x, std::int64_t cols,
   const float unit =
       quantizer_constants(format, ScaleRule::kAbsMax, x.unit).unit;
   const std::int64_t octets = x.rows * cols / 8;
-  switch (type) {
-    case DataType::kBfloat16:
-      launch_dequantize<__nv_bfloat16>(family_of(format), x, octets, unit, out,
-                                       stream);
-      break;
-    case DataType::kFloat16:
-      launch_dequantize<__half>(family_of(format), x, octets, unit, out,
-                                stream);
-      break;
-    case DataType::kFloat32:
-      launch_dequantize<float>(family_of(format), x, octets, unit, out, stream);
-      break;
-  }
-  return check(cudaGetLastError(), kName, {x.rows, cols});
+  const auto launched = [&]<class Out>(Out) {
+    return launch_dequantize<Out>(format, x, octets, unit, out, stream);
+  };
+  const cudaError_t error = type == DataType::kBfloat16
+                                ? launched(__nv_bfloat16{})
+                            : type == DataType::kFloat16 ? launched(__half{})
+                                                         : launched(float{});
+  return check(error, kName, {x.rows, cols});
 }
 
 }  // namespace wush::kernels::cuda
