@@ -16,6 +16,7 @@ enum class HessianKernel : std::uint8_t {
 // h [channels, channels] float32, row-major: its lower half (column <= row),
 // and nothing else, becomes h + x^T x for bfloat16 x [tokens, channels], with
 // float32 accumulation by the matrix units over the tokens of the call.
+// Subnormal values of h (below 1.2e-38) may become zeros.
 //
 // residual: null, or [channels, channels] float32, whose lower half takes what
 // the addition to h rounded away (compensated mode): h + residual is the sum to

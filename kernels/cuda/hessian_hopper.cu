@@ -1,7 +1,8 @@
-// wgmma: tiles of 128 rows by kColumns columns of H. Both operands are boxes of
-// 64 tokens by 64 channels of x as they lie in memory, k across their rows.
+// wgmma: tiles of 128 rows by 256 or 128 columns of H. Both operands are boxes
+// of 64 tokens by 64 channels of x as they lie in memory, k across their rows.
 #include <algorithm>
 
+#include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/hessian_kernels.cuh"
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/launch.h"
@@ -16,173 +17,270 @@ constexpr int kBoxBytes = kBox * kBox * 2;
 constexpr int kConsumers = 2;  // warpgroups, 64 rows each
 constexpr int kThreads = 128 * (kConsumers + 1);
 
-template <int kColumns>
+constexpr int kWide = 256, kNarrow = 128;  // columns of a tile
+constexpr int kStageBytes = (kRows + kWide) / kBox * kBoxBytes;
+constexpr int kStages = 4;
+constexpr int kSharedBytes = kStages * kStageBytes + kStages * 16 + 1024;
+
+// Two blocks, neighbours, take neighbouring row tiles. A pair of row tiles r
+// reaches 2 r + 1 squares of 128 x 128 with both of its rows, the last one up
+// to the diagonal, and one more with the lower row. They are taken two at a
+// time where both rows reach both: a wide tile reads shared memory less for
+// each product.
 struct HessianTile {
-  static constexpr int kBoxes = kRows / kBox + kColumns / kBox;
-  static constexpr int kStageBytes = kBoxes * kBoxBytes;
-  static constexpr int kStages = kColumns == 256 ? 4 : 6;
-  static constexpr int kSharedBytes =
-      kStages * kStageBytes + kStages * 16 + 1024;
+  bool wide;
+  int row, column;  // in squares
 };
 
-// Tiles that reach below the diagonal: row tile i has i / per + 1 of them, per
-// = kColumns / kRows. They are walked in bands of kBandRows row tiles, column
-// by column, so that the tiles that run at once share both operands in the L2
-// cache.
-constexpr int kBandRows = 16;
+// Wide tiles are walked in bands of kBandPairs pairs of rows, column by column,
+// so that those that run at once share both operands in the second-level cache.
+constexpr int kBandPairs = 8;
 
 struct TriangleTiles {
-  int per;
-  int rows;  // row tiles
+  int pairs;  // of row tiles
+  bool wide;  // otherwise too few to go round: all narrow
 
-  __host__ __device__ std::int64_t count() const {
-    const std::int64_t whole = rows / per;  // complete sets of `per` rows
-    return per * whole * (whole + 1) / 2 + (rows - whole * per) * (whole + 1);
+  __host__ __device__ int wide_tiles() const {
+    return wide ? pairs * (pairs - 1) / 2 : 0;
   }
-  __device__ void locate(std::int64_t index, int* row, int* column) const {
-    for (int first = 0; first < rows; first += kBandRows) {
-      const int end = min(first + kBandRows, rows);
-      for (int j = 0; j * per < end; ++j) {
-        const int from = max(first, j * per);
-        if (index < end - from) {
-          *row = from + static_cast<int>(index);
-          *column = j;
-          return;
-        }
-        index -= end - from;
-      }
+  __host__ __device__ int narrow_tiles() const {
+    return (wide ? pairs : pairs * pairs) + (pairs + 1) / 2;
+  }
+
+  __device__ HessianTile wide_tile(int index, int rank) const {
+    int first = 0;  // pair of the band
+    while (index >= pairs_before(min(first + kBandPairs, pairs))) {
+      first += kBandPairs;
     }
+    index -= pairs_before(first);
+    const int height = min(kBandPairs, pairs - first);
+    int column = min(index / height, first);
+    index -= column * height;
+    int above = first;  // the column's first pair
+    while (column >= first && index >= height - 1 - (column - first)) {
+      index -= height - 1 - (column - first);
+      ++column;
+    }
+    if (column >= first) above = column + 1;
+    return {true, 2 * (above + index) + rank, 2 * column};
+  }
+  // Wide tiles of the pairs before this one.
+  __device__ static int pairs_before(int pair) { return pair * (pair - 1) / 2; }
+
+  __device__ HessianTile narrow_tile(int index, int rank) const {
+    const int shared = wide ? pairs : pairs * pairs;
+    if (index >= shared) {
+      const int last = 2 * (2 * (index - shared) + rank) + 1;
+      return {false, last, last};
+    }
+    if (wide) return {false, 2 * index + rank, 2 * index};
+    int pair = static_cast<int>(sqrtf(static_cast<float>(index)));
+    while (pair * pair > index) --pair;
+    while ((pair + 1) * (pair + 1) <= index) ++pair;
+    return {false, 2 * pair + rank, index - pair * pair};
+  }
+
+  // The tiles of a block: wide ones in turn, then the others, first on the
+  // pairs of blocks that got one wide tile less: two each.
+  __device__ bool locate(int step, HessianTile* tile) const {
+    const int groups = static_cast<int>(gridDim.x) / 2;
+    const int group = static_cast<int>(blockIdx.x) / 2;
+    const int rank = static_cast<int>(blockIdx.x) % 2;
+    const int all = wide_tiles();
+    const int own = group < all ? (all - 1 - group) / groups + 1 : 0;
+    if (step < own) {
+      *tile = wide_tile(group + step * groups, rank);
+      return true;
+    }
+    step -= own;
+    const int later = all % groups;  // pairs with one wide tile more
+    const int early = later == 0 ? 0 : groups - later;
+    int index = 2 * early + group + step * groups;
+    if (group >= later && early != 0) {
+      const int place = group - later;
+      index = step < 2 ? place + step * early
+                       : 2 * early + group + (step - 2) * groups;
+    }
+    if (index >= narrow_tiles()) return false;
+    *tile = narrow_tile(index, rank);
+    return true;
   }
 };
 
-template <int kColumns>
-__global__ __launch_bounds__(kThreads, 1) void hopper_hessian_kernel(
-    const __grid_constant__ CUtensorMap map, int first_token, int tokens,
-    std::int64_t tiles, HessianOutput out) {
-  using T = HessianTile<kColumns>;
-  extern __shared__ unsigned char raw[];
-  unsigned char* base = raw + (-shared_address(raw) & 1023u);
-  auto* full =
-      reinterpret_cast<std::uint64_t*>(base + T::kStages * T::kStageBytes);
-  std::uint64_t* empty = full + T::kStages;
-  if (threadIdx.x == 0) {
-    for (int i = 0; i < T::kStages; ++i) {
-      barrier_init(&full[i], 1);
-      barrier_init(&empty[i], kConsumers * 4);
-    }
-    fence_barrier_init();
-  }
-  __syncthreads();
-  const TriangleTiles triangle{
-      kColumns / kRows, static_cast<int>((out.channels + kRows - 1) / kRows)};
-  const int steps = (tokens + kBox - 1) / kBox;
-  const int warpgroup = threadIdx.x / 128;
+// Time of the busiest pair of blocks, in squares; one alone takes longer than
+// its half of a wide tile.
+inline double triangle_cost(const TriangleTiles& tiles, int groups) {
+  constexpr double kSingle = 1.2;
+  const int wide = tiles.wide_tiles(), narrow = tiles.narrow_tiles();
+  const int early = wide % groups == 0 ? 0 : groups - wide % groups;
+  const auto rounds = [&](int count) {
+    return static_cast<double>(ceil_div(std::max(count, 0), groups));
+  };
+  return std::max(2 * rounds(wide),
+                  2 * static_cast<double>(wide / groups) +
+                      kSingle * rounds(std::min(narrow, early))) +
+         kSingle * rounds(narrow - 2 * early);
+}
+
+// Pairs of columns of a lane that are added together.
+constexpr int kPairs = 8;
+
+struct RingPlace {
   int stage = 0;
   unsigned parity = 0;
-  const auto advance = [&] {
-    if (++stage == T::kStages) {
+  __device__ void advance() {
+    if (++stage == kStages) {
       stage = 0;
       parity ^= 1;
     }
+  }
+};
+
+struct HessianRing {
+  unsigned char* stages;
+  std::uint64_t* full;
+  std::uint64_t* empty;
+};
+
+template <int kColumns>
+__device__ inline void produce_tile(const CUtensorMap& map,
+                                    const HessianRing& ring, RingPlace& place,
+                                    const HessianTile& tile, int first_token,
+                                    int steps) {
+  constexpr int kRowBoxes = kRows / kBox, kColumnBoxes = kColumns / kBox;
+  const int row = tile.row * kRows, column = tile.column * kNarrow;
+  for (int s = 0; s < steps; ++s) {
+    barrier_wait(&ring.empty[place.stage], place.parity ^ 1);
+    std::uint64_t* full = &ring.full[place.stage];
+    barrier_expect(full, (kRowBoxes + kColumnBoxes) * kBoxBytes);
+    unsigned char* to = ring.stages + place.stage * kStageBytes;
+    const int token = first_token + s * kBox;
+#pragma unroll
+    for (int box = 0; box < kRowBoxes; ++box) {
+      copy_box(to + box * kBoxBytes, &map, row + box * kBox, token, full);
+    }
+    to += kRowBoxes * kBoxBytes;
+#pragma unroll
+    for (int box = 0; box < kColumnBoxes; ++box) {
+      copy_box(to + box * kBoxBytes, &map, column + box * kBox, token, full);
+    }
+    place.advance();
+  }
+}
+
+// A warpgroup's 64 rows of a tile.
+template <int kColumns>
+__device__ inline void multiply_tile(const HessianRing& ring, RingPlace& place,
+                                     const HessianTile& tile, int steps,
+                                     const HessianOutput& out) {
+  const int warpgroup = threadIdx.x / 128;
+  const int lane = threadIdx.x & 31;
+  const auto release = [&](int stage) {
+    if (lane == 0) barrier_arrive(&ring.empty[stage]);
   };
-  if (warpgroup == kConsumers) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
-    if (threadIdx.x != kConsumers * 128) return;
-    for (std::int64_t i = blockIdx.x; i < tiles; i += gridDim.x) {
-      int row, column;
-      triangle.locate(i, &row, &column);
-      for (int s = 0; s < steps; ++s) {
-        barrier_wait(&empty[stage], parity ^ 1);
-        barrier_expect(&full[stage], T::kStageBytes);
-        unsigned char* to = base + stage * T::kStageBytes;
-        for (int box = 0; box < T::kBoxes; ++box) {
-          const int channel = box < kRows / kBox
-                                  ? row * kRows + box * kBox
-                                  : column * kColumns + box * kBox - kRows;
-          copy_box(to + box * kBoxBytes, &map, channel, first_token + s * kBox,
-                   &full[stage]);
-        }
-        advance();
-      }
+  float sums[kColumns / 2];
+  int last = -1;
+  for (int s = 0; s < steps; ++s) {
+    barrier_wait(&ring.full[place.stage], place.parity);
+    const unsigned char* from = ring.stages + place.stage * kStageBytes;
+    const std::uint64_t a =
+        tile_descriptor(from + warpgroup * kBoxBytes, 1024, kBoxBytes);
+    const std::uint64_t b =
+        tile_descriptor(from + kRows / kBox * kBoxBytes, 1024, kBoxBytes);
+    warpgroup_fence();
+#pragma unroll
+    for (int k = 0; k < kBox / 16; ++k) {
+      // 16 tokens on are 2048 bytes.
+      multiply_transposed(sums, a + 128 * k, b + 128 * k, s != 0 || k != 0);
     }
-    return;
+    warpgroup_commit();
+    warpgroup_wait<1>();
+    if (last >= 0) release(last);
+    last = place.stage;
+    place.advance();
   }
-  asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
-  const bool leader = (threadIdx.x & 31) == 0;
+  warpgroup_wait<0>();
+  release(last);
   const int warp = (threadIdx.x & 127) >> 5;
-  const int g = (threadIdx.x & 31) >> 2, t = threadIdx.x & 3;
-  for (std::int64_t i = blockIdx.x; i < tiles; i += gridDim.x) {
-    int row, column;
-    triangle.locate(i, &row, &column);
-    float sums[kColumns / 2];
-    int last = -1;
-    for (int s = 0; s < steps; ++s) {
-      barrier_wait(&full[stage], parity);
-      const unsigned char* from = base + stage * T::kStageBytes;
-      const std::uint64_t a =
-          tile_descriptor(from + warpgroup * kBoxBytes, 1024, kBoxBytes);
-      const std::uint64_t b =
-          tile_descriptor(from + kRows / kBox * kBoxBytes, 1024, kBoxBytes);
-      warpgroup_fence();
+  const int g = lane >> 2, t = lane & 3;
+  const std::int64_t m =
+      tile.row * std::int64_t{kRows} + warpgroup * 64 + warp * 16 + g;
+  const std::int64_t n = tile.column * std::int64_t{kNarrow} + 2 * t;
 #pragma unroll
-      for (int k = 0; k < kBox / 16; ++k) {
-        // 16 tokens on are 2048 bytes.
-        multiply_transposed(sums, a + 128 * k, b + 128 * k, s != 0 || k != 0);
+  for (int half = 0; half < 2; ++half) {
+#pragma unroll
+    for (int j = 0; j < kColumns / 8; j += kPairs) {
+      float2 pairs[kPairs];
+#pragma unroll
+      for (int i = 0; i < kPairs; ++i) {
+        const float* sum = sums + 4 * (j + i) + 2 * half;
+        pairs[i] = make_float2(sum[0], sum[1]);
       }
-      warpgroup_commit();
-      warpgroup_wait<1>();
-      if (leader && last >= 0) barrier_arrive(&empty[last]);
-      last = stage;
-      advance();
+      out.add_pairs(m + 8 * half, n + 8 * j, pairs);
     }
-    warpgroup_wait<0>();
-    if (leader) barrier_arrive(&empty[last]);
-    const std::int64_t m =
-        row * std::int64_t{kRows} + warpgroup * 64 + warp * 16 + g;
-    const std::int64_t n = column * std::int64_t{kColumns} + 2 * t;
-#pragma unroll
-    for (int j = 0; j < kColumns / 8; ++j) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        out.add_pair(m + 8 * half, n + 8 * j, sums[4 * j + 2 * half],
-                     sums[4 * j + 2 * half + 1]);
+  }
+}
+
+template <bool kCompensated>
+__global__ __launch_bounds__(kThreads, 1) void hopper_hessian_kernel(
+    const __grid_constant__ CUtensorMap map, int first_token, int tokens,
+    TriangleTiles tiles, HessianOutput out) {
+  if (!kCompensated) out.residual = nullptr;  // so that the compiler knows
+  extern __shared__ unsigned char raw[];
+  unsigned char* base = raw + (-shared_address(raw) & 1023u);
+  auto* full = reinterpret_cast<std::uint64_t*>(base + kStages * kStageBytes);
+  const HessianRing ring{base, full, full + kStages};
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < kStages; ++i) {
+      barrier_init(&ring.full[i], 1);
+      barrier_init(&ring.empty[i], kConsumers * 4);
+    }
+    fence_barrier_init();
+  }
+  allow_next_launch();
+  __syncthreads();
+  wait_for_previous_launch();
+  const int steps = (tokens + kBox - 1) / kBox;
+  RingPlace place;
+  HessianTile tile;
+  if (threadIdx.x / 128 == kConsumers) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    if (threadIdx.x == kConsumers * 128) {
+      for (int i = 0; tiles.locate(i, &tile); ++i) {
+        if (tile.wide) {
+          produce_tile<kWide>(map, ring, place, tile, first_token, steps);
+        } else {
+          produce_tile<kNarrow>(map, ring, place, tile, first_token, steps);
+        }
+      }
+    }
+  } else {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    for (int i = 0; tiles.locate(i, &tile); ++i) {
+      if (tile.wide) {
+        multiply_tile<kWide>(ring, place, tile, steps, out);
+      } else {
+        multiply_tile<kNarrow>(ring, place, tile, steps, out);
       }
     }
   }
 }
 
-template <int kColumns>
-std::int64_t triangle_tiles(std::int64_t channels) {
-  return TriangleTiles{kColumns / kRows,
-                       static_cast<int>(ceil_div(channels, kRows))}
-      .count();
-}
-
-template <int kColumns>
 cudaError_t launch_hopper(const CUtensorMap& map, std::int64_t first,
                           std::int64_t tokens, const HessianOutput& out,
                           int multiprocessors, cudaStream_t stream) {
-  constexpr int kBytes = HessianTile<kColumns>::kSharedBytes;
-  auto* kernel = hopper_hessian_kernel<kColumns>;
-  if (const cudaError_t error = cudaFuncSetAttribute(
-          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-      error != cudaSuccess) {
-    return error;
-  }
-  const std::int64_t tiles = triangle_tiles<kColumns>(out.channels);
-  const auto blocks =
-      static_cast<unsigned>(std::min<std::int64_t>(tiles, multiprocessors));
-  kernel<<<blocks, kThreads, kBytes, stream>>>(
+  const auto pairs = static_cast<int>(ceil_div(out.channels, 2 * kRows));
+  const int most = std::max(multiprocessors / 2, 1);  // pairs of blocks
+  TriangleTiles tiles{pairs, true};
+  const TriangleTiles single{pairs, false};
+  if (triangle_cost(single, most) < triangle_cost(tiles, most)) tiles = single;
+  const int groups =
+      std::min(std::max(tiles.wide_tiles(), tiles.narrow_tiles()), most);
+  return launch_overlapping(
+      out.residual != nullptr ? hopper_hessian_kernel<true>
+                              : hopper_hessian_kernel<false>,
+      {dim3(static_cast<unsigned>(2 * groups)), kThreads, kSharedBytes, stream},
       map, static_cast<int>(first), static_cast<int>(tokens), tiles, out);
-  return cudaGetLastError();
-}
-
-// Columns of a tile: waves of tiles times the cost of one, a narrow one being
-// less efficient.
-bool wide_tiles(std::int64_t channels, int multiprocessors) {
-  const auto wide = ceil_div(triangle_tiles<256>(channels), multiprocessors);
-  const auto narrow = ceil_div(triangle_tiles<128>(channels), multiprocessors);
-  return 2.0 * static_cast<double>(wide) <= 1.15 * static_cast<double>(narrow);
 }
 
 }  // namespace
@@ -196,14 +294,10 @@ Status launch_hopper_hessian(const void* x, std::int64_t tokens,
   if (Status s = encode_tensor_map(kHessianName, source, &map); !s.ok()) {
     return s;
   }
-  const bool wide = wide_tiles(out.channels, multiprocessors);
   for (std::int64_t first = 0; first < tokens; first += chunk) {
-    const std::int64_t count = std::min(chunk, tokens - first);
-    const cudaError_t error = wide
-                                  ? launch_hopper<256>(map, first, count, out,
-                                                       multiprocessors, stream)
-                                  : launch_hopper<128>(map, first, count, out,
-                                                       multiprocessors, stream);
+    const cudaError_t error =
+        launch_hopper(map, first, std::min(chunk, tokens - first), out,
+                      multiprocessors, stream);
     if (error != cudaSuccess) {
       return check(error, kHessianName, {tokens, out.channels});
     }

@@ -27,24 +27,67 @@ struct HessianOutput {
 
   __device__ void add(std::int64_t row, std::int64_t column, float sum) const {
     if (row >= channels || column > row) return;
-    const std::int64_t i = row * channels + column;
+    add_at(row * channels + column, sum);
+  }
+
+  // Adds sums[i] to columns `column` + 8 i and the next of a row; channels and
+  // column are even. Nobody else adds to them at the same time. Where the old
+  // value is not needed the second-level cache adds, with the same rounding but
+  // that subnormal numbers become zeros, and nothing waits for it; otherwise
+  // all loads come before the first store, which the compiler could not
+  // arrange: one after the other, each waits for the memory.
+  template <int kPairs>
+  __device__ void add_pairs(std::int64_t row, std::int64_t column,
+                            const float2 (&sums)[kPairs]) const {
+    if (row >= channels || column > row) return;
+    const std::int64_t first = row * channels + column;
+    if (residual == nullptr) {
+#pragma unroll
+      for (int i = 0; i < kPairs; ++i) {
+        if (column + 8 * i < row) {
+          add_in_cache(h + first + 8 * i, sums[i]);
+        } else if (column + 8 * i == row) {
+          add_at(first + 8 * i, sums[i].x);
+        }
+      }
+      return;
+    }
+    if (column + 8 * kPairs > row) {  // at the diagonal
+#pragma unroll
+      for (int i = 0; i < kPairs; ++i) {
+        if (column + 8 * i <= row) add_at(first + 8 * i, sums[i].x);
+        if (column + 8 * i < row) add_at(first + 8 * i + 1, sums[i].y);
+      }
+      return;
+    }
+    float2 old[kPairs];
+#pragma unroll
+    for (int i = 0; i < kPairs; ++i) old[i] = *pair(h, first + 8 * i);
+#pragma unroll
+    for (int i = 0; i < kPairs; ++i) {
+      float2 lacks = make_float2(0, 0);
+      *pair(h, first + 8 * i) =
+          make_float2(two_sum(old[i].x, sums[i].x, &lacks.x),
+                      two_sum(old[i].y, sums[i].y, &lacks.y));
+      add_in_cache(residual + first + 8 * i, lacks);
+    }
+  }
+
+ private:
+  __device__ static void add_in_cache(float* to, float2 sums) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("red.relaxed.gpu.global.add.v2.f32 [%0], {%1, %2};" ::"l"(to),
+                 "f"(sums.x), "f"(sums.y)
+                 : "memory");
+#endif
+  }
+  __device__ void add_at(std::int64_t i, float sum) const {
     float lacks = residual != nullptr ? residual[i] : 0.0f;
     h[i] = two_sum(h[i], sum, &lacks);
     if (residual != nullptr) residual[i] = lacks;
   }
-
-  // Columns `column` and the next; channels and column are even.
-  __device__ void add_pair(std::int64_t row, std::int64_t column, float a,
-                           float b) const {
-    if (row >= channels || column > row) return;
-    if (column + 1 > row) return add(row, column, a);
-    const std::int64_t i = row * channels + column;
-    auto* to = reinterpret_cast<float2*>(h + i);
-    float2 lacks = make_float2(0, 0);
-    if (residual != nullptr) lacks = *reinterpret_cast<float2*>(residual + i);
-    const float2 old = *to;
-    *to = make_float2(two_sum(old.x, a, &lacks.x), two_sum(old.y, b, &lacks.y));
-    if (residual != nullptr) *reinterpret_cast<float2*>(residual + i) = lacks;
+  __device__ static float2* pair(float* from, std::int64_t index) {
+    return reinterpret_cast<float2*>(from + index);
   }
 };
 
