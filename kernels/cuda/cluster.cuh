@@ -59,17 +59,10 @@ __device__ inline float load_shared_of(const float* place, int rank) {
 #endif
 }
 
-// Brings bytes, a multiple of 16, to the second-level cache. They may still be
-// written by others afterwards: that cache is where all multiprocessors meet.
-__device__ inline void prefetch_bulk(const void* from, unsigned bytes) {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from),
-               "r"(bytes)
-               : "memory");
-#endif
-}
-// The same for the line of 128 bytes that holds *from: where every lane has
-// one, cheaper than a bulk for each of many short rows.
+// Brings the line of 128 bytes that holds *from to the second-level cache. It
+// may still be written by others afterwards: that cache is where all
+// multiprocessors meet. (Bulk prefetches of many short rows were slower than
+// none: they share one unit of the multiprocessor with the tensor copies.)
 __device__ inline void prefetch_line(const void* from) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(from) : "memory");
 }

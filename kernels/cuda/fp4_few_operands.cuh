@@ -13,7 +13,6 @@ namespace wush::kernels::cuda::few {
 
 inline constexpr int kWarps = 8, kThreads = kWarps * 32;
 inline constexpr int kFeatures = 128;  // of a block
-inline constexpr int kPrefetchChunks = 8;
 inline constexpr int kMostBlocks = 8;  // of a cluster
 
 // kTokenTiles tiles of 8 tokens.
@@ -133,17 +132,6 @@ __device__ inline unsigned weight_multiplier(unsigned scale, int half) {
   }
 }
 
-// expand_word before its multiplications in 13 instructions: one product moves
-// a nibble's sign to the top and its magnitude to where the exponent begins.
-__device__ inline void expand_e2m1(unsigned w, unsigned (&out)[4]) {
-  constexpr unsigned kCode = 0x81c081c0u;
-  const unsigned upper = w >> 8;
-  out[0] = (w & 0x000f000fu) * 0x1040u & kCode;
-  out[1] = (w & 0x00f000f0u) * 0x0104u & kCode;
-  out[2] = (upper & 0x000f000fu) * 0x1040u & kCode;
-  out[3] = (upper & 0x00f000f0u) * 0x0104u & kCode;
-}
-
 // A warp's weights, run by run through its ring.
 template <Family F, int kTokenTiles>
 struct Weights {
@@ -168,14 +156,14 @@ struct Weights {
              row * (w.cols / kChunkColumns) * Shape::kScaleBytes;
   }
 
-  // The first bytes of every row, to the second-level cache.
-  __device__ void prefetch(int stages) const {
-    const int chunks = min(stages, last - next);
-    if (threadIdx.x % 4 == 0 && chunks > 0) {
+  // The first 512 bytes of every row, to the second-level cache: a line for
+  // every lane.
+  __device__ void prefetch() const {
+    const int t = threadIdx.x % 4;
+    if (next + 2 * t >= last) return;
 #pragma unroll
-      for (int r = 0; r < Shape::kRows; ++r) {
-        prefetch_bulk(codes[r] + next * std::int64_t{64}, chunks * 64u);
-      }
+    for (int r = 0; r < Shape::kRows; ++r) {
+      prefetch_line(codes[r] + next * std::int64_t{64} + (128 - 16) * t);
     }
   }
 

@@ -26,13 +26,18 @@ bool can_tcgen05(Format format, std::int64_t cols, int architecture) {
   return architecture == 100 && format != Format::kInt4 && cols % 32 == 0;
 }
 
-MatmulKernel choose(Format format, std::int64_t tokens, std::int64_t cols,
-                    int architecture) {
+MatmulKernel choose(Format format, std::int64_t tokens, std::int64_t features,
+                    std::int64_t cols, int architecture) {
   if (can_block_scale(format, cols, architecture)) {
     return MatmulKernel::kBlockScaled;
   }
   // Few tokens are few tiles of the tcgen05 kernel, on few multiprocessors.
-  if (tokens < kHopperTokens) return MatmulKernel::kSmall;
+  if (tokens < kHopperTokens) {
+    return can_batch_matmul(cols, architecture) &&
+                   prefer_batch_matmul(tokens, features, cols)
+               ? MatmulKernel::kBatch
+               : MatmulKernel::kSmall;
+  }
   if (can_tcgen05(format, cols, architecture)) return MatmulKernel::kTcgen05;
   if (architecture == 90 && cols % 32 == 0) return MatmulKernel::kHopper;
   return MatmulKernel::kPortable;
@@ -64,7 +69,7 @@ Status make_plan(MatmulKernel kernel, Format format, std::int64_t tokens,
                        std::to_string(architecture % 10));
   }
   plan->kernel = kernel == MatmulKernel::kAuto
-                     ? choose(format, tokens, cols, architecture)
+                     ? choose(format, tokens, features, cols, architecture)
                      : kernel;
   plan->workspace = 0;
   if (plan->kernel == MatmulKernel::kBlockScaled &&
@@ -91,6 +96,15 @@ Status make_plan(MatmulKernel kernel, Format format, std::int64_t tokens,
     plan->workspace = hopper_workspace(
         tokens, cols,
         hopper_tile_tokens(tokens, features, plan->device.multiprocessors));
+  }
+  if (plan->kernel == MatmulKernel::kBatch) {
+    if (!can_batch_matmul(cols, architecture)) {
+      return failure(kName, {tokens, features, cols},
+                     "the batch kernel needs compute capability 9.0 and "
+                     "columns a multiple of 128");
+    }
+    plan->workspace =
+        batch_workspace(tokens, features, cols, plan->device.multiprocessors);
   }
   return {};
 }
@@ -146,12 +160,16 @@ Status fp4_matmul(MatmulKernel kernel, Format format, std::int64_t cols,
                               static_cast<float>(unit(x.unit) * unit(w.unit)),
                               out,
                               workspace,
+                              plan.device.architecture,
                               plan.device.multiprocessors,
                               stream};
   cudaError_t error = cudaSuccess;
   switch (plan.kernel) {
     case MatmulKernel::kHopper:
       error = launch_hopper_matmul(problem);
+      break;
+    case MatmulKernel::kBatch:
+      error = launch_batch_matmul(problem);
       break;
     case MatmulKernel::kBlockScaled:
       error = launch_sm120_matmul(problem);

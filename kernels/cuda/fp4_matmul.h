@@ -20,6 +20,8 @@ enum class MatmulKernel : std::uint8_t {
   kAuto,
   kSmall,     // few tokens: reads the weights once, mma.sync, sm_80; falls to
               // kPortable's tiles where cols is not a multiple of 32
+  kBatch,     // few tokens of large weights: wgmma; sm_90a, cols a multiple of
+              // 128
   kPortable,  // mma.sync on tiles of 128 x 128, sm_80
   kHopper,    // wgmma; sm_90a, cols a multiple of 32
   kBlockScaled,  // mma.sync with block_scale; sm_120a, mxfp4, mxfp4-ocp and
@@ -29,7 +31,8 @@ enum class MatmulKernel : std::uint8_t {
 };
 
 // Bytes of device memory that fp4_matmul needs for these sizes on the current
-// device (kHopper: the activations as bfloat16, x.rows rounded up to a tile).
+// device (kHopper and kBatch: the activations as bfloat16, x.rows rounded up to
+// a tile; kBatch: sums of tiles that blocks share, 9 or 17 MB on an H100).
 Status fp4_matmul_workspace(MatmulKernel kernel, Format format,
                             std::int64_t x_rows, std::int64_t w_rows,
                             std::int64_t cols, std::int64_t* bytes);

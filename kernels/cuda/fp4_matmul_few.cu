@@ -98,7 +98,7 @@ __global__ __launch_bounds__(kThreads,
   Weights<F, kTokenTiles> weights(w, feature + warp_feature,
                                   first + column_warp * Shape::kRun, last);
   allow_next_launch();
-  weights.prefetch(kPrefetchChunks);
+  weights.prefetch();
   wait_for_previous_launch();
   weights.start(shared.ring[warp][0]);
   weights.start(shared.ring[warp][1]);
@@ -226,23 +226,12 @@ cudaError_t launch(const MatmulProblem& p) {
   static const Resident resident = query_resident(kernel, kBytes);
   const int blocks = cluster_size(tiles * token_tiles, p.cols / kChunkColumns,
                                   p.multiprocessors, resident);
-  cudaLaunchAttribute attributes[2] = {};
-  describe_cluster(blocks, &attributes[0]);
-  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[1].val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned>(tiles * blocks),
-                        static_cast<unsigned>(token_tiles));
-  config.blockDim = dim3(kThreads);
-  config.dynamicSmemBytes = kBytes;
-  config.stream = p.stream;
-  config.attrs = attributes;
-  config.numAttrs = 2;
   const OperandRows<F> w{p.w.codes, p.w.scales, p.features, p.cols};
   const OperandRows<F> x{p.x.codes, p.x.scales, p.tokens, p.cols};
-  const cudaError_t error =
-      cudaLaunchKernelEx(&config, kernel, w, x, make_output<F>(p));
-  return error == cudaSuccess ? cudaGetLastError() : error;
+  const dim3 grid(static_cast<unsigned>(tiles * blocks),
+                  static_cast<unsigned>(token_tiles));
+  return launch_overlapping(kernel, {grid, kThreads, kBytes, p.stream, blocks},
+                            w, x, make_output<F>(p));
 }
 
 template <Family F>

@@ -9,6 +9,7 @@
 // a stage of the ring with one bulk copy.
 #include <algorithm>
 
+#include "kernels/cuda/fp4_expand_tokens.cuh"
 #include "kernels/cuda/fp4_matmul_kernels.h"
 #include "kernels/cuda/fp4_operands.cuh"
 #include "kernels/cuda/hopper.cuh"
@@ -31,44 +32,6 @@ struct Tile {
   static constexpr int kSharedBytes =
       kStages * kStageBytes + kStagingBytes + kBarrierBytes + 1024;
 };
-
-// Decodes token rows into the workspace: [token tile][stage][token][64
-// columns], each row of 128 bytes swizzled as tile_descriptor says, columns in
-// the order in which LaneWords meets them. One thread takes one word of each of
-// the four lanes' shares of a chunk; tokens and columns outside are zeros.
-template <Family F>
-__global__ __launch_bounds__(256) void expand_tokens_kernel(
-    OperandRows<F> x, int tile_tokens, std::int64_t padded_tokens,
-    std::int64_t chunks, uint4* __restrict__ workspace) {
-  const std::int64_t index = blockIdx.x * std::int64_t{256} + threadIdx.x;
-  const int word = static_cast<int>(index & 3);
-  const std::int64_t chunk = (index >> 2) % chunks;
-  const std::int64_t token = (index >> 2) / chunks;
-  if (token >= padded_tokens) return;
-  unsigned out[4][4];
-#pragma unroll
-  for (int t = 0; t < 4; ++t) {
-    const std::int64_t column = chunk * kChunkColumns + 32 * t + 8 * word;
-    const bool inside = token < x.rows && column < x.cols;
-    unsigned packed = 0, multiplier = 0;
-    if (inside) {
-      packed = __ldg(reinterpret_cast<const unsigned*>(
-          x.codes + (token * x.cols + column) / 2));
-      multiplier = operand_multiplier<F>(x.scale(token, column));
-    }
-    expand_word<F>(packed, multiplier, out[t]);
-  }
-  const std::int64_t stage = 2 * chunk + (word >> 1);
-  const std::int64_t row =
-      ((token / tile_tokens) * (2 * chunks) + stage) * tile_tokens +
-      token % tile_tokens;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const int piece = (4 * (word & 1) + i) ^ static_cast<int>(token & 7);
-    workspace[row * 8 + piece] =
-        make_uint4(out[0][i], out[1][i], out[2][i], out[3][i]);
-  }
-}
 
 struct HopperOutput {
   std::int64_t tokens;
@@ -417,12 +380,13 @@ cudaError_t launch(const MatmulProblem& p) {
   const std::int64_t chunks = ceil_div(p.cols, kChunkColumns);
   const TileGrid grid{ceil_div(p.tokens, kTokens),
                       ceil_div(p.features, kTileFeatures)};
-  const std::int64_t padded = grid.token_tiles * kTokens;
-  expand_tokens_kernel<F>
-      <<<static_cast<unsigned>(ceil_div(padded * chunks * 4, 256)), 256, 0,
-         p.stream>>>({p.x.codes, p.x.scales, p.tokens, p.cols}, kTokens, padded,
-                     chunks, static_cast<uint4*>(p.workspace));
-  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) {
+  const TokenWorkspace tokens{kTokens, grid.token_tiles * kTokens,
+                              chunks,  static_cast<uint4*>(p.workspace),
+                              nullptr, nullptr,
+                              0};
+  if (const cudaError_t error = launch_expand_tokens<F, LaneShare::kGroup>(
+          {p.x.codes, p.x.scales, p.tokens, p.cols}, tokens, p.stream);
+      error != cudaSuccess) {
     return error;
   }
   auto* kernel = hopper_matmul_kernel<F, kTokens>;

@@ -20,6 +20,7 @@ struct MatmulProblem {
   float constant;  // unit_x * unit_w
   MatmulOutput out;
   void* workspace;
+  int architecture;
   int multiprocessors;
   cudaStream_t stream;
 };
@@ -41,6 +42,22 @@ cudaError_t launch_matvec(const MatmulProblem& problem);
 // clusters few features leave multiprocessors idle.
 bool can_few_matmul(const MatmulProblem& problem);
 cudaError_t launch_few_matmul(const MatmulProblem& problem);
+// On sm_90a, from 17 tokens on and for weights so large that decoding the
+// tokens in a kernel of its own pays; needs a workspace.
+inline bool can_batch_matmul(std::int64_t cols, int architecture) {
+  return architecture == 90 && cols % 128 == 0;
+}
+inline bool prefer_batch_matmul(std::int64_t tokens, std::int64_t features,
+                                std::int64_t cols) {
+  const std::int64_t weights = features * cols;
+  return tokens > 32   ? weights >= std::int64_t{1} << 25
+         : tokens > 16 ? weights >= std::int64_t{3} << 25
+         : tokens > 1  ? weights >= std::int64_t{1} << 27
+                       : false;
+}
+std::int64_t batch_workspace(std::int64_t tokens, std::int64_t features,
+                             std::int64_t cols, int multiprocessors);
+cudaError_t launch_batch_matmul(const MatmulProblem& problem);
 cudaError_t launch_portable_matmul(const MatmulProblem& problem);
 
 // Tokens in a tile of the Hopper kernel for this problem: 128, 192 or 256.

@@ -35,6 +35,15 @@ __device__ inline unsigned subtract_pairs(unsigned a, unsigned b) {
   return *reinterpret_cast<const unsigned*>(&difference);
 }
 
+// (a & mask) ^ bits as one instruction, which the compiler makes two of.
+__device__ inline unsigned and_xor(unsigned a, unsigned mask, unsigned bits) {
+  unsigned d;
+  asm("lop3.b32 %0, %1, %2, %3, 0x6a;"
+      : "=r"(d)
+      : "r"(a), "r"(mask), "r"(bits));
+  return d;
+}
+
 // Multiplier of a group's codes, twice in a word.
 template <Family F>
 __device__ inline unsigned operand_multiplier(unsigned scale) {
@@ -75,10 +84,10 @@ __device__ inline void expand_word(unsigned w, unsigned multiplier,
     // The nibble with its top bit flipped, at bits 3 .. 6 of a bfloat16 with
     // exponent 4, is 16 + (c + 8).
     constexpr unsigned kMask = 0x00780078u, kBits = 0x41c041c0u;
-    out[0] = (w << 3 & kMask) ^ kBits;
-    out[1] = (w >> 1 & kMask) ^ kBits;
-    out[2] = (w >> 5 & kMask) ^ kBits;
-    out[3] = (w >> 9 & kMask) ^ kBits;
+    out[0] = and_xor(w << 3, kMask, kBits);
+    out[1] = and_xor(w >> 1, kMask, kBits);
+    out[2] = and_xor(w >> 5, kMask, kBits);
+    out[3] = and_xor(w >> 9, kMask, kBits);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       out[i] = multiply_pairs(subtract_pairs(out[i], 0x41bc41bcu), multiplier);
@@ -99,6 +108,17 @@ __device__ inline void expand_word(unsigned w, unsigned multiplier,
       out[i] = multiply_pairs(out[i], multiplier);
     }
   }
+}
+
+// expand_word before its multiplications in 13 instructions: one product moves
+// a nibble's sign to the top and its magnitude to where the exponent begins.
+__device__ inline void expand_e2m1(unsigned w, unsigned (&out)[4]) {
+  constexpr unsigned kCode = 0x81c081c0u;
+  const unsigned upper = w >> 8;
+  out[0] = (w & 0x000f000fu) * 0x1040u & kCode;
+  out[1] = (w & 0x00f000f0u) * 0x0104u & kCode;
+  out[2] = (upper & 0x000f000fu) * 0x1040u & kCode;
+  out[3] = (upper & 0x00f000f0u) * 0x0104u & kCode;
 }
 
 // The packed rows of one operand.

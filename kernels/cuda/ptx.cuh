@@ -17,12 +17,22 @@ __device__ inline void copy_async_16(void* to, const void* from, bool valid) {
       "l"(from), "r"(valid ? 16 : 0)
       : "memory");
 }
-// The same for 4 or 8 bytes, through the first-level cache.
+// The same where the other pieces of 256 aligned bytes are read soon: they come
+// to the second-level cache together.
+__device__ inline void copy_async_16_of_256(void* to, const void* from,
+                                            bool valid) {
+  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(
+                   shared_address(to)),
+               "l"(from), "r"(valid ? 16 : 0)
+               : "memory");
+}
+// The same as copy_async_16 for 4 or 8 bytes, through the first-level cache.
 template <int bytes>
-__device__ inline void copy_async_small(void* to, const void* from) {
+__device__ inline void copy_async_small(void* to, const void* from,
+                                        bool valid = true) {
   asm volatile(
-      "cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(shared_address(to)),
-      "l"(from), "n"(bytes)
+      "cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(to)),
+      "l"(from), "n"(bytes), "r"(valid ? bytes : 0)
       : "memory");
 }
 __device__ inline void commit_copies() {

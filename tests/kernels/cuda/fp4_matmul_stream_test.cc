@@ -2,6 +2,7 @@
 // write must not.
 #include <cstring>
 #include <memory>
+#include <tuple>
 
 #include "kernels/cuda/fp4_matmul.h"
 #include "kernels/cuda/quantize.h"
@@ -18,6 +19,7 @@ using testing::DeviceBuffer;
 
 struct Chain {
   static constexpr std::int64_t kTokens = 16, kFeatures = 1024, kCols = 1024;
+  MatmulKernel kernel;
   Format format;
   DeviceBuffer<std::uint8_t> w_codes{kFeatures * kCols / 2};
   DeviceBuffer<std::uint8_t> w_scales{kFeatures * kCols / 8};
@@ -33,6 +35,11 @@ struct Chain {
         EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
       }
     };
+    std::int64_t bytes = 0;
+    EXPECT_OK(kernels::cuda::fp4_matmul_workspace(kernel, format, kTokens,
+                                                  kFeatures, kCols, &bytes));
+    const DeviceBuffer<std::uint8_t> workspace(static_cast<std::size_t>(bytes) +
+                                               1);
     for (int i = 0; i < steps; ++i) {
       EXPECT_OK(kernels::cuda::quantize(
           format, ScaleRule::kAbsMax, 0, DataType::kFloat32,
@@ -47,22 +54,28 @@ struct Chain {
       // Twice, so that a product directly follows a product.
       for (int twice = 0; twice < 2; ++twice) {
         EXPECT_OK(kernels::cuda::fp4_matmul(
-            MatmulKernel::kSmall, format, kCols,
-            {x_codes.get(), x_scales.get(), kTokens, 0},
+            kernel, format, kCols, {x_codes.get(), x_scales.get(), kTokens, 0},
             {w_codes.get(), w_scales.get(), kFeatures, 0},
             {DataType::kFloat32, y[static_cast<std::size_t>(i)]->get(),
              nullptr},
-            nullptr, 0, nullptr));
+            workspace.get(), bytes, nullptr));
         rest();
       }
     }
   }
 };
 
-class CudaFp4MatmulStream : public ::testing::TestWithParam<Format> {};
+class CudaFp4MatmulStream
+    : public ::testing::TestWithParam<std::tuple<MatmulKernel, Format>> {};
 
 TEST_P(CudaFp4MatmulStream, OverlapChangesNothing) {
   WUSH_REQUIRE_GPU();
+  const auto [kernel, format] = GetParam();
+  kernels::cuda::DeviceInfo info;
+  EXPECT_OK(kernels::cuda::device_info(&info));
+  if (kernel == MatmulKernel::kBatch && info.architecture != 90) {
+    GTEST_SKIP() << "needs compute capability 9.0";
+  }
   constexpr int kSteps = 8;
   std::mt19937 random(7);
   std::normal_distribution<float> normal(0, 0.05f);
@@ -73,7 +86,7 @@ TEST_P(CudaFp4MatmulStream, OverlapChangesNothing) {
   const DeviceBuffer<float> x(host);
   std::vector<std::vector<float>> results[2];
   for (int pause = 0; pause < 2; ++pause) {
-    Chain chain{GetParam()};
+    Chain chain{kernel, format};
     std::vector<std::unique_ptr<DeviceBuffer<float>>> y;
     std::vector<DeviceBuffer<float>*> places;
     for (int i = 0; i < kSteps; ++i) {
@@ -94,13 +107,17 @@ TEST_P(CudaFp4MatmulStream, OverlapChangesNothing) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, CudaFp4MatmulStream,
-                         ::testing::Values(Format::kMxfp4, Format::kNvfp4,
-                                           Format::kInt4),
-                         [](const auto& param) {
-                           return testing::test_name(std::string(
-                               numerics::describe(param.param).name));
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Formats, CudaFp4MatmulStream,
+    ::testing::Combine(
+        ::testing::Values(MatmulKernel::kSmall, MatmulKernel::kBatch),
+        ::testing::Values(Format::kMxfp4, Format::kNvfp4, Format::kInt4)),
+    [](const auto& param) {
+      const bool batch = std::get<0>(param.param) == MatmulKernel::kBatch;
+      return testing::test_name(
+          (batch ? "batch_" : "small_") +
+          std::string(numerics::describe(std::get<1>(param.param)).name));
+    });
 
 }  // namespace
 }  // namespace wush

@@ -63,6 +63,8 @@ std::string kernel_name(MatmulKernel kernel) {
       return "auto";
     case MatmulKernel::kSmall:
       return "small";
+    case MatmulKernel::kBatch:
+      return "batch";
     case MatmulKernel::kPortable:
       return "portable";
     case MatmulKernel::kHopper:
@@ -164,6 +166,9 @@ TEST_P(CudaFp4Matmul, IsTheProductOfTheDecodedOperands) {
     }
     if (format == Format::kInt4) GTEST_SKIP() << "has no int4 instruction";
   }
+  if (kernel == MatmulKernel::kBatch && info.architecture != 90) {
+    GTEST_SKIP() << "needs compute capability 9.0";
+  }
   const bool small = kernel == MatmulKernel::kSmall;
   for (const Shape& s : {Shape{1, 1, 32},
                          {1, 200, 1024},
@@ -177,6 +182,7 @@ TEST_P(CudaFp4Matmul, IsTheProductOfTheDecodedOperands) {
         (s.cols % 64 != 0 || format == Format::kInt4)) {
       continue;
     }
+    if (kernel == MatmulKernel::kBatch && s.cols % 128 != 0) continue;
     for (const int spread : {0, 6}) {
       ASSERT_NO_FATAL_FAILURE(
           check_product(kernel, format, s, DataType::kFloat32, true, spread));
@@ -192,8 +198,9 @@ INSTANTIATE_TEST_SUITE_P(
     Kernels, CudaFp4Matmul,
     ::testing::Combine(
         ::testing::Values(MatmulKernel::kAuto, MatmulKernel::kSmall,
-                          MatmulKernel::kPortable, MatmulKernel::kHopper,
-                          MatmulKernel::kBlockScaled, MatmulKernel::kTcgen05),
+                          MatmulKernel::kBatch, MatmulKernel::kPortable,
+                          MatmulKernel::kHopper, MatmulKernel::kBlockScaled,
+                          MatmulKernel::kTcgen05),
         ::testing::Values(Format::kMxfp4, Format::kNvfp4, Format::kInt4,
                           Format::kMxfp4Ocp)),
     [](const auto& param) {
@@ -202,10 +209,19 @@ INSTANTIATE_TEST_SUITE_P(
           std::string(numerics::describe(std::get<1>(param.param)).name));
     });
 
-// Few tokens: every size of a cluster, columns that they share unevenly,
-// several slabs of activations, and a tile of features that is not full.
-TEST(CudaFp4MatmulFew, ClustersAndSlabs) {
+// Few tokens: every size of a cluster and of a token tile, columns that blocks
+// share unevenly and that end within a stage, tiles that one block and that
+// many blocks compute, and tiles that are not full.
+class CudaFp4MatmulFew : public ::testing::TestWithParam<MatmulKernel> {};
+
+TEST_P(CudaFp4MatmulFew, SharedColumns) {
   WUSH_REQUIRE_GPU();
+  const MatmulKernel kernel = GetParam();
+  kernels::cuda::DeviceInfo info;
+  EXPECT_OK(kernels::cuda::device_info(&info));
+  if (kernel == MatmulKernel::kBatch && info.architecture != 90) {
+    GTEST_SKIP() << "needs compute capability 9.0";
+  }
   for (const Format format : {Format::kMxfp4, Format::kNvfp4, Format::kInt4}) {
     for (const Shape& s : {Shape{1, 130, 128},
                            {1, 1003, 5 * 1024 + 96},
@@ -217,14 +233,23 @@ TEST(CudaFp4MatmulFew, ClustersAndSlabs) {
                            {2, 128, 90 * 128},
                            {15, 260, 75 * 128},
                            {31, 1030, 37 * 128},
-                           {40, 200, 11 * 128}}) {
+                           {40, 200, 11 * 128},
+                           {70, 600, 12 * 128}}) {
+      if (kernel == MatmulKernel::kBatch && s.cols % 128 != 0) continue;
       for (const int spread : {0, 6}) {
-        ASSERT_NO_FATAL_FAILURE(check_product(
-            MatmulKernel::kSmall, format, s, DataType::kFloat32, true, spread));
+        ASSERT_NO_FATAL_FAILURE(
+            check_product(kernel, format, s, DataType::kFloat32, true, spread));
       }
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Kernels, CudaFp4MatmulFew,
+                         ::testing::Values(MatmulKernel::kSmall,
+                                           MatmulKernel::kBatch),
+                         [](const auto& param) {
+                           return kernel_name(param.param);
+                         });
 
 // Many tiles: the persistent loop, both tile sizes and the raster.
 TEST(CudaFp4MatmulLarge, HopperManyTiles) {
@@ -263,9 +288,11 @@ TEST(CudaFp4MatmulSanitize, EveryKernel) {
   kernels::cuda::DeviceInfo info;
   EXPECT_OK(kernels::cuda::device_info(&info));
   for (const MatmulKernel kernel :
-       {MatmulKernel::kSmall, MatmulKernel::kPortable, MatmulKernel::kHopper,
-        MatmulKernel::kTcgen05}) {
-    if (kernel == MatmulKernel::kHopper && info.architecture != 90) continue;
+       {MatmulKernel::kSmall, MatmulKernel::kBatch, MatmulKernel::kPortable,
+        MatmulKernel::kHopper, MatmulKernel::kTcgen05}) {
+    const bool hopper =
+        kernel == MatmulKernel::kHopper || kernel == MatmulKernel::kBatch;
+    if (hopper && info.architecture != 90) continue;
     if (kernel == MatmulKernel::kTcgen05 && info.architecture != 100) continue;
     for (const Format format :
          {Format::kMxfp4, Format::kNvfp4, Format::kInt4}) {
@@ -275,6 +302,7 @@ TEST(CudaFp4MatmulSanitize, EveryKernel) {
                              {1, 24, 1056},
                              {9, 136, 384},
                              {20, 136, 640}}) {
+        if (kernel == MatmulKernel::kBatch && s.cols % 128 != 0) continue;
         ASSERT_NO_FATAL_FAILURE(
             check_product(kernel, format, s, DataType::kBfloat16, true, 2));
       }
@@ -297,9 +325,17 @@ TEST(CudaFp4MatmulOdd, Nvfp4OfOddGroups) {
 // Scales at the ends of e8m0's range, and their products near 1.
 TEST(CudaFp4MatmulExtremes, ScalesFarApart) {
   WUSH_REQUIRE_GPU();
-  const Shape s{20, 24, 64};
+  const Shape s{20, 24, 128};
+  kernels::cuda::DeviceInfo info;
+  EXPECT_OK(kernels::cuda::device_info(&info));
   for (const MatmulKernel kernel :
-       {MatmulKernel::kSmall, MatmulKernel::kAuto}) {
+       {MatmulKernel::kSmall, MatmulKernel::kAuto, MatmulKernel::kBatch}) {
+    if (kernel == MatmulKernel::kBatch && info.architecture != 90) continue;
+    std::int64_t bytes = 0;
+    EXPECT_OK(kernels::cuda::fp4_matmul_workspace(
+        kernel, Format::kMxfp4, s.tokens, s.features, s.cols, &bytes));
+    const DeviceBuffer<std::uint8_t> workspace(static_cast<std::size_t>(bytes) +
+                                               1);
     Operand a = make_operand(Format::kMxfp4, s.tokens, s.cols, 0, 1);
     Operand b = make_operand(Format::kMxfp4, s.features, s.cols, 0, 2);
     for (auto& scale : a.scales) scale = 252;
@@ -315,7 +351,8 @@ TEST(CudaFp4MatmulExtremes, ScalesFarApart) {
         kernel, Format::kMxfp4, s.cols,
         {a_codes.get(), a_scales.get(), s.tokens, 0},
         {b_codes.get(), b_scales.get(), s.features, 0},
-        {DataType::kFloat32, y.get(), nullptr}, nullptr, 0, nullptr));
+        {DataType::kFloat32, y.get(), nullptr}, workspace.get(), bytes,
+        nullptr));
     const auto got = y.host();
     for (std::int64_t m = 0; m < s.tokens; ++m) {
       for (std::int64_t n = 0; n < s.features; ++n) {
