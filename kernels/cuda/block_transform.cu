@@ -31,17 +31,16 @@ struct StoreEpilogue {
     }
     __device__ void take(const StoreEpilogue&, Shared&,
                          const TransformShape& shape, std::int64_t row,
-                         int slab, const float (&sums)[4][4]) const {
+                         bool whole, const float (&sums)[2][4][4]) const {
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        if (row + 8 * half >= shape.rows || !inside[slab]) break;
+      for (int i = 0; i < 4; ++i) {
+        const int slab = i / 2, half = i % 2;
+        if (!whole && (row + 8 * half >= shape.rows || !inside[slab])) continue;
         float v[8];
-        slab_octet(sums, half, v);
+        slab_octet(sums[slab], half, v);
         store_octet(to + half * 8 * shape.cols + 32 * slab, v);
       }
     }
-    __device__ void finish(const StoreEpilogue&, const TransformShape&,
-                           std::int64_t) const {}
     __device__ void advance(const TransformShape& shape, std::int64_t rows) {
       to += rows * shape.cols;
     }

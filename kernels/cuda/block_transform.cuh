@@ -1,18 +1,22 @@
 // The kernels of block_transform.h, over the type of the input and over what
 // becomes of the transformed values (the epilogue). An epilogue's Lane keeps
 // the addresses that one lane writes to as it walks down the rows: rows g and g
-// + 8 of a tile, columns 8t .. 8t + 7 of two neighbouring slabs, which it takes
-// one after the other. kBlocks is how many thread blocks a multiprocessor
-// should hold, kMostTiles how many tiles of 16 rows a block should walk at
-// most.
+// + 8 of a tile, columns 8t .. 8t + 7 of two neighbouring slabs, all of which
+// it takes at once, so that chains of dependent instructions overlap. kBlocks
+// is how many thread blocks a multiprocessor should hold, kMostTiles how many
+// tiles of 16 rows a block should walk at most.
 //
 // A slab is 16 rows by 32 columns, one warp's unit of work. In both operands of
 // the matrix instructions the order of k is free as long as it is the same, and
-// so is the order of the output columns; it is chosen so that lane (g, t) =
-// (lane / 4, lane % 4) loads columns 8t .. 8t + 7 of rows g and g + 8 as whole
-// octets and ends with the same columns of the result:
-//   step s, slots 2t, 2t + 1, 2t + 8, 2t + 9  <-  columns 8t + 4s + 0 .. 3
-//   tile j, output slot c                     <-  column 8 (c / 2) + 2j + c % 2
+// so is the order of the output columns. It is chosen so that a fragment comes
+// from shared memory in four consecutive registers, as the instruction takes it
+// (put together by moves it cost 1.5 instructions a value), and so that lane
+// (g, t) = (lane / 4, lane % 4) ends with columns 8t .. 8t + 7 of rows g and
+// g + 8, as whole octets:
+//   word i = 2s + w (step s, slots 8w + 2t, 8w + 2t + 1)
+//     <-  columns 8i + 2t, 8i + 2t + 1 of 16-bit inputs, by ldmatrix
+//     <-  columns 8t + 2i, 8t + 2i + 1 of float32
+//   tile j, output slot c  <-  column 8 (c / 2) + 2j + c % 2
 #pragma once
 
 #include <algorithm>
@@ -36,45 +40,34 @@ struct TransformShape {
   std::int64_t matrix_stride;  // elements between blocks; 0 for a shared matrix
 };
 
-// A lane's octets of a slab as bfloat16 terms whose sum is the input.
+// The first column of a lane's word i of a slab.
+template <class In>
+__device__ constexpr int word_column(int i, int t) {
+  return sizeof(In) == 4 ? 8 * t + 2 * i : 8 * i + 2 * t;
+}
+
+// A lane's fragments of a slab as bfloat16 terms whose sum is the input.
 template <class In>
 struct SlabTerms {
   static constexpr int kTerms = sizeof(In) == 4              ? 3
                                 : std::is_same_v<In, __half> ? 2
                                                              : 1;
-  unsigned upper[kTerms][4];  // row g
-  unsigned lower[kTerms][4];  // row g + 8
+  unsigned a[kTerms][2][4];  // by step
 
-  __device__ static void split(const Octet<In>& octet,
-                               unsigned (&terms)[kTerms][4]) {
-    if constexpr (kTerms == 1) {
-      terms[0][0] = octet.bits.x, terms[0][1] = octet.bits.y;
-      terms[0][2] = octet.bits.z, terms[0][3] = octet.bits.w;
-    } else {
-      float v[8];
-      octet.widen(v);
+  // Two neighbouring values, for register r of a step's fragment.
+  __device__ void split(int step, int r, float low, float high) {
 #pragma unroll
-      for (int term = 0; term < kTerms; ++term) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const unsigned low = __float_as_uint(v[2 * i]);
-          const unsigned high = __float_as_uint(v[2 * i + 1]);
-          terms[term][i] = __byte_perm(low, high, 0x7632);  // truncated
-          v[2 * i] -= bfloat16_high(low);
-          v[2 * i + 1] -= bfloat16_high(high);
-        }
-      }
+    for (int term = 0; term < kTerms; ++term) {
+      const unsigned l = __float_as_uint(low), h = __float_as_uint(high);
+      a[term][step][r] = __byte_perm(l, h, 0x7632);  // truncated
+      low -= bfloat16_high(l);
+      high -= bfloat16_high(h);
     }
-  }
-
-  __device__ void set(const Octet<In>& g, const Octet<In>& g8) {
-    split(g, upper);
-    split(g8, lower);
   }
 };
 
 // sum += slab's terms times the transform's 32 x 32 piece, b[j] the words of
-// T[column of (j, g)][8t ..].
+// T[column of (j, g)].
 template <class In>
 __device__ inline void multiply_slab(float (&sum)[4][4], const SlabTerms<In>& x,
                                      const uint4 (&b)[4]) {
@@ -82,12 +75,9 @@ __device__ inline void multiply_slab(float (&sum)[4][4], const SlabTerms<In>& x,
   for (int term = SlabTerms<In>::kTerms - 1; term >= 0; --term) {
 #pragma unroll
     for (int s = 0; s < 2; ++s) {
-      const unsigned a[4] = {x.upper[term][2 * s], x.lower[term][2 * s],
-                             x.upper[term][2 * s + 1],
-                             x.lower[term][2 * s + 1]};
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        multiply_accumulate(sum[j], a, s == 0 ? b[j].x : b[j].z,
+        multiply_accumulate(sum[j], x.a[term][s], s == 0 ? b[j].x : b[j].z,
                             s == 0 ? b[j].y : b[j].w);
       }
     }
@@ -111,22 +101,72 @@ __device__ inline int matrix_row(int tile, int g) {
   return 8 * (g >> 1) + 2 * tile + (g & 1);
 }
 
+// A slab on its way through shared memory: every lane copies its octets of rows
+// g and g + 8. The octets of 16-bit values are read by ldmatrix, one of each of
+// eight rows at a time, and lie so that those are in different banks; float32
+// is read back by the lane that copied it.
 template <class In>
-struct OctetCopy {
+struct SlabCopy {
   static constexpr int kChunks = sizeof(In) / 2;  // of 16 bytes
-  uint4 chunk[kChunks][32];                       // by lane
+  uint4 chunk[2][kChunks][32];                    // by half
 
-  __device__ void start(const In* from, bool valid) {
+  // Where octet t of row g of a half is.
+  __device__ static int place(int g, int t) {
+    return 4 * g + (sizeof(In) == 4 ? t : t ^ (g >> 1));
+  }
+
+  // A lane's part: where it copies to and where it reads step s from, as
+  // offsets to a slab. Kept, since they would be computed anew for every tile.
+  struct Lane {
+    unsigned to, from[2];
+    __device__ Lane() {
+      to = 16 * place(lane_g(), lane_t());
+      const int row = threadIdx.x & 15, side = threadIdx.x >> 4 & 1;
+#pragma unroll
+      for (int s = 0; s < 2; ++s) {
+        from[s] = sizeof(In) == 4
+                      ? to + 512 * s
+                      : (row >> 3) * 512 + 16 * place(row & 7, 2 * s + side);
+      }
+      asm volatile("" : "+r"(to), "+r"(from[0]), "+r"(from[1]));
+    }
+  };
+
+  __device__ void start(const Lane& lane, int half, const In* from,
+                        bool valid) {
 #pragma unroll
     for (int i = 0; i < kChunks; ++i) {
-      copy_async_16(&chunk[i][threadIdx.x & 31], from + 8 / kChunks * i, valid);
+      copy_async_16(reinterpret_cast<char*>(chunk[half][i]) + lane.to,
+                    from + 8 / kChunks * i, valid);
     }
   }
-  __device__ Octet<In> take() const {
-    Octet<In> octet;
-    octet.bits = chunk[0][threadIdx.x & 31];
-    if constexpr (kChunks == 2) octet.more = chunk[1][threadIdx.x & 31];
-    return octet;
+
+  // All lanes take part, after a barrier that follows their copies.
+  __device__ void load(const Lane& lane, SlabTerms<In>& terms) const {
+#pragma unroll
+    for (int s = 0; s < 2; ++s) {
+      const char* place = reinterpret_cast<const char*>(this) + lane.from[s];
+      if constexpr (sizeof(In) == 4) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const auto v =
+              *reinterpret_cast<const float4*>(place + half * sizeof(chunk[0]));
+          terms.split(s, half, v.x, v.y);
+          terms.split(s, half + 2, v.z, v.w);
+        }
+      } else if constexpr (std::is_same_v<In, __half>) {
+        unsigned words[4];
+        load_matrices(words, place);
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+          const float2 v =
+              __half22float2(reinterpret_cast<const __half2&>(words[r]));
+          terms.split(s, r, v.x, v.y);
+        }
+      } else {
+        load_matrices(terms.a[0][s], place);
+      }
+    }
   }
 };
 
@@ -153,10 +193,59 @@ __device__ inline void prefetch_tiles(const In* x, const TransformShape& shape,
   }
 }
 
+// A lane's words of the two slabs' matrices from `column` on; for blocks of 16
+// the piece is block-diagonal.
+template <class In>
+__device__ inline void load_pieces(const __nv_bfloat16* __restrict__ matrices,
+                                   const TransformShape& shape, int column,
+                                   uint4 (&b)[2][4]) {
+  // Columns fit 32 bits: a row is not that long.
+  const int cols = static_cast<int>(shape.cols), mask = shape.block - 1;
+#pragma unroll
+  for (int slab = 0; slab < 2; ++slab) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const int n = column + slab * 32 + matrix_row(j, lane_g());
+      const int block = n >> shape.log2_block;
+      const __nv_bfloat16* row =
+          matrices + block * shape.matrix_stride +
+          (static_cast<std::int64_t>(n & mask) << shape.log2_block);
+      unsigned words[4] = {};
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int k = column + slab * 32 + word_column<In>(i, lane_t());
+        if (k < cols && n < cols && k >> shape.log2_block == block) {
+          words[i] = __ldg(reinterpret_cast<const unsigned*>(row + (k & mask)));
+        }
+      }
+      b[slab][j] = make_uint4(words[0], words[1], words[2], words[3]);
+    }
+  }
+}
+
+// Starts the copies of a tile; `from` is the lane's first octet of row g, and
+// `rows` of the tile's rows exist. Whole tiles need no tests.
+template <bool kWhole, class In>
+__device__ inline void start_tile(SlabCopy<In> (&copies)[2],
+                                  const typename SlabCopy<In>::Lane& lane,
+                                  const In* from, const TransformShape& shape,
+                                  int rows, std::int64_t column) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+#pragma unroll
+    for (int slab = 0; slab < 2; ++slab) {
+      const bool valid =
+          kWhole || (lane_g() + 8 * half < rows &&
+                     column + slab * 32 + 8 * lane_t() < shape.cols);
+      copies[slab].start(lane, half, from + half * 8 * shape.cols + slab * 32,
+                         valid);
+    }
+  }
+}
+
 // Blocks of 16 and 32: a warp keeps the matrices of two neighbouring slabs (64
-// columns) in registers and walks down the rows. Every lane reads back only
-// what it copied itself, so no barrier is needed; the copies run kStages tiles
-// ahead. For blocks of 16 the piece is block-diagonal.
+// columns) in registers and walks down the rows, tiles of 16 at a time. The
+// copies, of which only lanes of the warp know, run kStages tiles ahead.
 template <class In, class Epilogue>
 __global__
 __launch_bounds__(kTransformThreads, Epilogue::kBlocks) void transform_rows_kernel(
@@ -167,74 +256,56 @@ __launch_bounds__(kTransformThreads, Epilogue::kBlocks) void transform_rows_kern
   __shared__ typename Epilogue::Shared shared;
   allow_next_launch();
   epilogue.prepare(shared);
-  const int g = lane_g(), t = lane_t(), warp = threadIdx.x >> 5;
-  auto& ring = reinterpret_cast<OctetCopy<In>(*)[kStages][2][2]>(dynamic)[warp];
+  const int warp = threadIdx.x >> 5;
+  auto& ring = reinterpret_cast<SlabCopy<In>(*)[kStages][2]>(dynamic)[warp];
   const std::int64_t column = (blockIdx.x * kTransformWarps + warp) * 64;
   const std::int64_t step = gridDim.y * std::int64_t{16};
   const std::int64_t first = blockIdx.y * std::int64_t{16};
   if (column >= shape.cols) return;
   prefetch_tiles<kStages>(x, shape, first, step, column);
   wait_for_previous_launch();
-
-  // cols and column fit 32 bits: a row is not that long.
-  const int cols = static_cast<int>(shape.cols);
   uint4 b[2][4];
-  bool inside[2];
-#pragma unroll
-  for (int slab = 0; slab < 2; ++slab) {
-    const int k = static_cast<int>(column) + slab * 32 + 8 * t;
-    inside[slab] = k < cols;
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const int n = static_cast<int>(column) + slab * 32 + matrix_row(j, g);
-      const int block = n >> shape.log2_block, mask = shape.block - 1;
-      b[slab][j] = make_uint4(0, 0, 0, 0);
-      if (k < cols && n < cols && k >> shape.log2_block == block) {
-        b[slab][j] = __ldg(reinterpret_cast<const uint4*>(
-            matrices + block * shape.matrix_stride +
-            ((n & mask) << shape.log2_block) + (k & mask)));
-      }
-    }
-  }
+  load_pieces<In>(matrices, shape, static_cast<int>(column), b);
 
-  const In* from = x + (first + g) * shape.cols + column + 8 * t;
-  const std::int64_t next_tile = step * shape.cols;
-  const std::int64_t next_half = 8 * shape.cols;
-  std::int64_t loading = first + g;  // row of `from`
+  // Tiles fit 32 bits: 2^31 of them would be a terabyte.
+  const int tiles = static_cast<int>((shape.rows + 15) / 16);
+  const int whole_tiles =
+      column + 64 <= shape.cols ? static_cast<int>(shape.rows / 16) : 0;
+  const int last_rows = static_cast<int>(shape.rows - 16 * (tiles - 1));
+  const int tile_step = static_cast<int>(gridDim.y);
+  const In* from = x + (first + lane_g()) * shape.cols + column + 8 * lane_t();
+  const typename SlabCopy<In>::Lane copy_lane;
+  int loading = static_cast<int>(blockIdx.y);  // tile of `from`
   const auto start = [&](int stage) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const bool valid = loading + 8 * half < shape.rows;
-#pragma unroll
-      for (int slab = 0; slab < 2; ++slab) {
-        ring[stage][slab][half].start(from + half * next_half + slab * 32,
-                                      valid && inside[slab]);
-      }
+    if (loading < whole_tiles) {
+      start_tile<true>(ring[stage], copy_lane, from, shape, 16, column);
+    } else if (loading < tiles) {
+      start_tile<false>(ring[stage], copy_lane, from, shape,
+                        loading == tiles - 1 ? last_rows : 16, column);
     }
     commit_copies();
-    from += next_tile;
-    loading += step;
+    from += step * shape.cols;
+    loading += tile_step;
   };
 #pragma unroll
   for (int s = 0; s < kStages; ++s) start(s);
   int stage = 0;
-  typename Epilogue::Lane lane(epilogue, shape, first + g, column);
-  for (std::int64_t row = first; row < shape.rows; row += step) {
+  typename Epilogue::Lane lane(epilogue, shape, first + lane_g(), column);
+  for (int tile = static_cast<int>(blockIdx.y); tile < tiles;
+       tile += tile_step) {
     wait_copies<kStages - 1>();
+    __syncwarp();
     SlabTerms<In> terms[2];
-#pragma unroll
-    for (int slab = 0; slab < 2; ++slab) {
-      terms[slab].set(ring[stage][slab][0].take(), ring[stage][slab][1].take());
-    }
+    ring[stage][0].load(copy_lane, terms[0]);
+    ring[stage][1].load(copy_lane, terms[1]);
+    __syncwarp();
     start(stage);
     stage = stage + 1 == kStages ? 0 : stage + 1;
-#pragma unroll
-    for (int slab = 0; slab < 2; ++slab) {
-      float sums[4][4] = {};
-      multiply_slab(sums, terms[slab], b[slab]);
-      lane.take(epilogue, shared, shape, row + g, slab, sums);
-    }
-    lane.finish(epilogue, shape, row + g);
+    float sums[2][4][4] = {};
+    multiply_slab(sums[0], terms[0], b[0]);
+    multiply_slab(sums[1], terms[1], b[1]);
+    lane.take(epilogue, shared, shape, tile * std::int64_t{16} + lane_g(),
+              tile < whole_tiles, sums);
     lane.advance(shape, step);
   }
 }
@@ -248,7 +319,7 @@ __global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
     TransformShape shape, Epilogue epilogue) {
   constexpr int kSlabs = kBlock / 32;
   constexpr int kTiles = SlabTerms<In>::kTerms == 1 ? 2 : 1;
-  using Copies = OctetCopy<In>[kTiles][kSlabs][2];
+  using Copies = SlabCopy<In>[kTiles][kSlabs];
   extern __shared__ uint4 dynamic[];
   auto* matrix = reinterpret_cast<uint4(*)[kSlabs][4][32]>(dynamic);
   auto& copies = reinterpret_cast<Copies*>(dynamic + kSlabs * kSlabs * 4 *
@@ -264,12 +335,20 @@ __global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
   for (int i = threadIdx.x / 32; i < kSlabs * kSlabs * 4;
        i += kTransformWarps) {
     const int n_slab = i / (kSlabs * 4), k_slab = i / 4 % kSlabs, j = i % 4;
-    matrix[n_slab][k_slab][j][lane] = __ldg(reinterpret_cast<const uint4*>(
-        source + (32 * n_slab + matrix_row(j, g)) * kBlock + 32 * k_slab +
-        8 * t));
+    const __nv_bfloat16* row =
+        source + (32 * n_slab + matrix_row(j, g)) * kBlock + 32 * k_slab;
+    unsigned words[4];
+#pragma unroll
+    for (int w = 0; w < 4; ++w) {
+      words[w] =
+          __ldg(reinterpret_cast<const unsigned*>(row + word_column<In>(w, t)));
+    }
+    matrix[n_slab][k_slab][j][lane] =
+        make_uint4(words[0], words[1], words[2], words[3]);
   }
   __syncthreads();
 
+  const typename SlabCopy<In>::Lane copy_lane;
   const auto start = [&](std::int64_t row) {
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
@@ -281,7 +360,7 @@ __global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
           const bool valid = r < shape.rows;
           const std::int64_t offset =
               valid ? r * shape.cols + column + slab * 32 + 8 * t : 0;
-          copies[tile][slab][half].start(x + offset, valid);
+          copies[tile][slab].start(copy_lane, half, x + offset, valid);
         }
       }
     }
@@ -294,15 +373,16 @@ __global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
   start(row);
   for (; row < shape.rows; row += step) {
     wait_copies<0>();
+    __syncwarp();
     SlabTerms<In> terms[kTiles][kSlabs];
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
 #pragma unroll
       for (int slab = 0; slab < kSlabs; ++slab) {
-        terms[tile][slab].set(copies[tile][slab][0].take(),
-                              copies[tile][slab][1].take());
+        copies[tile][slab].load(copy_lane, terms[tile][slab]);
       }
     }
+    __syncwarp();
     start(row + step);
 #pragma unroll 1
     for (int pair = 0; pair < kSlabs / 2; ++pair) {
@@ -326,11 +406,8 @@ __global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
         const std::int64_t r = row + 16 * tile + g;
         typename Epilogue::Lane lane_out(epilogue, shape, r,
                                          column + 64 * pair);
-#pragma unroll
-        for (int side = 0; side < 2; ++side) {
-          lane_out.take(epilogue, shared, shape, r, side, sums[tile][side]);
-        }
-        lane_out.finish(epilogue, shape, r);
+        lane_out.take(epilogue, shared, shape, r,
+                      row + 16 * tile + 16 <= shape.rows, sums[tile]);
       }
     }
   }
@@ -368,7 +445,7 @@ template <class In, class Epilogue>
 cudaError_t launch_transform_rows(const TransformCall& call,
                                   const Epilogue& epilogue) {
   constexpr int kBytes =
-      kTransformWarps * kRingStages<In> * 4 * sizeof(OctetCopy<In>);
+      kTransformWarps * kRingStages<In> * 2 * sizeof(SlabCopy<In>);
   const std::int64_t strips = ceil_div(call.shape.cols, 64 * kTransformWarps);
   const std::int64_t tiles = ceil_div(call.shape.rows, 16);
   const std::int64_t each = std::min<std::int64_t>(

@@ -38,9 +38,7 @@ struct QuantizeEpilogue {
     std::uint8_t* scales;
     std::int64_t column;
     bool codes_inside;
-    bool whole;  // all 64 columns are there, and their scales are aligned
-    unsigned words[2][2], scale[2][2];  // [half][slab]
-    bool valid[2][2];
+    bool whole_scales;  // of 64 columns, and aligned
 
     __device__ Lane(const QuantizeEpilogue& e, const TransformShape& shape,
                     std::int64_t row, std::int64_t first_column)
@@ -49,7 +47,7 @@ struct QuantizeEpilogue {
       const std::int64_t c = column + ((t & 1) != 0 ? 32 : 0) + 8 * (t & ~1);
       codes = e.out.codes + (row * shape.cols + c) / 2;
       codes_inside = c < shape.cols;
-      whole = shape.cols % 64 == 0;
+      whole_scales = shape.cols % 64 == 0;
       const std::int64_t scale_row = row + (t == 1 ? 8 : 0);
       scales = static_cast<std::uint8_t*>(e.out.scales) +
                (scale_row * shape.cols + column) / kGroup * kScaleBytes;
@@ -59,62 +57,69 @@ struct QuantizeEpilogue {
       scales += rows * shape.cols / kGroup * kScaleBytes;
     }
 
+    // `whole`: all rows and columns are there.
     __device__ void take(const QuantizeEpilogue& e, Shared& shared,
-                         const TransformShape&, std::int64_t, int slab,
-                         const float (&sums)[4][4]) {
+                         const TransformShape& shape, std::int64_t row,
+                         bool whole, const float (&sums)[2][4][4]) const {
       const OctetQuantizer<F> quantizer{e.constants, shared.table};
+      float v[4][8];
+      QuantizedOctet octets[4];  // both slabs of row g, then of row g + 8
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        float v[8];
-        slab_octet(sums, half, v);
-        words[half][slab] = quantizer.template quantize<kMode>(
-            v, &scale[half][slab], &valid[half][slab]);
-      }
-    }
-
-    __device__ void finish(const QuantizeEpilogue& e,
-                           const TransformShape& shape, std::int64_t row) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        store_codes(shape, row, half, words[half]);
-      }
-      if (whole) {
-        store_whole_scales(shape, row, scale);
+      for (int i = 0; i < 4; ++i) slab_octet(sums[i % 2], i / 2, v[i]);
+      const unsigned invalid = quantizer.template quantize<kMode>(v, octets);
+      if (whole && whole_scales) {
+        store<true>(e, shape, row, octets);
       } else {
-        store_single_scales(e, shape, row, scale);
+        store<false>(e, shape, row, octets);
       }
-      if (!(valid[0][0] && valid[0][1] && valid[1][0] && valid[1][1]) &&
-          e.out.first_bad != nullptr) {
-        report(e, shape, row, valid);
+      if (invalid != 0 && e.out.first_bad != nullptr) {
+        report(e, shape, row, invalid);
       }
     }
 
-    __device__ void store_codes(const TransformShape& shape, std::int64_t row,
-                                int half,
-                                const unsigned (&row_words)[2]) const {
+    template <bool kWhole>
+    __device__ void store(const QuantizeEpilogue& e,
+                          const TransformShape& shape, std::int64_t row,
+                          const QuantizedOctet (&octets)[4]) const {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const bool inside =
+            kWhole || (codes_inside && row + 8 * half < shape.rows);
+        store_codes(shape, half, inside, octets[2 * half].codes,
+                    octets[2 * half + 1].codes);
+      }
+      if (kWhole || whole_scales) {
+        store_whole_scales(kWhole || row + 8 * (lane_t() & 1) < shape.rows,
+                           octets);
+      } else {
+        store_single_scales(e, shape, row, octets);
+      }
+    }
+
+    __device__ void store_codes(const TransformShape& shape, int half,
+                                bool inside, unsigned first,
+                                unsigned second) const {
       const bool odd = (lane_t() & 1) != 0;
       const unsigned other =
-          __shfl_xor_sync(kFullWarp, odd ? row_words[0] : row_words[1], 1);
-      if (codes_inside && row + 8 * half < shape.rows) {
+          __shfl_xor_sync(kFullWarp, odd ? first : second, 1);
+      if (inside) {
         *reinterpret_cast<uint2*>(codes + half * 4 * shape.cols) =
-            odd ? make_uint2(other, row_words[1])
-                : make_uint2(row_words[0], other);
+            odd ? make_uint2(other, second) : make_uint2(first, other);
       }
     }
 
-    __device__ void store_whole_scales(const TransformShape& shape,
-                                       std::int64_t row,
-                                       const unsigned (&bits)[2][2]) const {
+    __device__ void store_whole_scales(
+        bool inside, const QuantizedOctet (&octets)[4]) const {
       const int t = lane_t();
-      const int half = t & 1;
-      unsigned packed = half != 0 ? bits[1][0] : bits[0][0];
-      const unsigned second = half != 0 ? bits[1][1] : bits[0][1];
+      const bool lower = (t & 1) != 0;
+      unsigned packed = lower ? octets[2].scale : octets[0].scale;
+      const unsigned second = lower ? octets[3].scale : octets[1].scale;
       packed |= second << (F == Family::kPowerOfTwo ? 8 : 16);
       if constexpr (F == Family::kE4m3) {
         // Lanes 2 and 3 hold the second groups of the slabs.
         packed |= __shfl_xor_sync(kFullWarp, packed, 2) << 8;
       }
-      if (t >= 2 || row + 8 * half >= shape.rows) return;
+      if (t >= 2 || !inside) return;
       if constexpr (F == Family::kPowerOfTwo) {
         *reinterpret_cast<std::uint16_t*>(scales) =
             static_cast<std::uint16_t>(packed);
@@ -123,10 +128,9 @@ struct QuantizeEpilogue {
       }
     }
 
-    __device__ void store_single_scales(const QuantizeEpilogue& e,
-                                        const TransformShape& shape,
-                                        std::int64_t row,
-                                        const unsigned (&bits)[2][2]) const {
+    __device__ void store_single_scales(
+        const QuantizeEpilogue& e, const TransformShape& shape,
+        std::int64_t row, const QuantizedOctet (&octets)[4]) const {
       const int t = lane_t();
       if (t % kLanes != 0) return;
 #pragma unroll
@@ -137,22 +141,23 @@ struct QuantizeEpilogue {
         const std::int64_t index = ((row + 8 * half) * shape.cols + c) / kGroup;
         if constexpr (F == Family::kStep) {
           static_cast<std::uint16_t*>(e.out.scales)[index] =
-              static_cast<std::uint16_t>(bits[half][slab]);
+              static_cast<std::uint16_t>(octets[i].scale);
         } else {
           static_cast<std::uint8_t*>(e.out.scales)[index] =
-              static_cast<std::uint8_t>(bits[half][slab]);
+              static_cast<std::uint8_t>(octets[i].scale);
         }
       }
     }
 
     __device__ void report(const QuantizeEpilogue& e,
                            const TransformShape& shape, std::int64_t row,
-                           const bool (&ok)[2][2]) const {
+                           unsigned invalid) const {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int half = i / 2, slab = i % 2;
         const std::int64_t c = column + 32 * slab + 8 * lane_t();
-        if (!ok[half][slab] && c < shape.cols && row + 8 * half < shape.rows) {
+        if ((invalid >> i & 1u) != 0 && c < shape.cols &&
+            row + 8 * half < shape.rows) {
           report_bad(e.out.first_bad,
                      ((row + 8 * half) * shape.cols + c) / kGroup * kGroup);
         }

@@ -44,6 +44,15 @@ __device__ inline void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
 }
 
+// Four matrices of 8 x 8 16-bit values, lane 8i + r giving the place of row r
+// of matrix i: of each, lane (g, t) gets values 2t and 2t + 1 of row g.
+__device__ inline void load_matrices(unsigned (&to)[4], const void* from) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(shared_address(from))
+               : "memory");
+}
+
 // d += a b on a 16 x 8 tile, a [16, 16] row-major and b [16, 8] column-major,
 // bfloat16, float32 accumulation. Lane (g, t) = (lane / 4, lane % 4) holds
 //   a[0..3]: rows g, g + 8, g, g + 8; columns 2t, 2t, 2t + 8, 2t + 8 and the

@@ -14,10 +14,13 @@ constexpr int kThreads = 256;
 // Octets that a lane has in flight: enough bytes to cover the memory's latency.
 constexpr int kUnroll = 4;
 constexpr int kWarpOctets = 32 * kUnroll;
+// Octets that it quantizes at a time: rule mse2 has no registers for two.
+template <RuleMode kMode>
+inline constexpr int kTogether = kMode == RuleMode::kAbsMax ? 2 : 1;
 // Thread blocks that a multiprocessor should hold: 64 registers a thread.
 template <RuleMode kMode, class In>
-inline constexpr int kBlocks = kMode == RuleMode::kMse2 && sizeof(In) == 2 ? 4
-                                                                           : 1;
+inline constexpr int kBlocks = kMode != RuleMode::kAny && sizeof(In) == 2 ? 4
+                                                                          : 1;
 
 struct HadamardBlock {
   int size;     // 0: none
@@ -99,29 +102,44 @@ __global__ __launch_bounds__(kThreads, kBlocks<kMode, In>) void quantize_kernel(
   const std::int64_t warps = gridDim.x * std::int64_t{kThreads} >> 5;
   for (std::int64_t first = warp * kWarpOctets; first < octets;
        first += warps * kWarpOctets) {
+    const bool whole = first + kWarpOctets <= octets;
+    const std::int64_t mine = first + lane;  // octets mine + 32 u
     Octet<In> loaded[kUnroll];
+    if (whole) {
 #pragma unroll
-    for (int u = 0; u < kUnroll; ++u) {
-      const std::int64_t octet = first + u * 32 + lane;
-      loaded[u] = octet < octets ? load_octet(x + octet * 8) : Octet<In>{};
-    }
-#pragma unroll
-    for (int u = 0; u < kUnroll; ++u) {
-      const std::int64_t octet = first + u * 32 + lane;
-      float v[8];
-      loaded[u].widen(v);
-      if constexpr (kHadamard) butterfly(v, block);
-      unsigned scale;
-      bool valid;
-      const unsigned word =
-          quantizer.template quantize<kMode>(v, &scale, &valid);
-      const bool inside = octet < octets;
-      if (inside) reinterpret_cast<unsigned*>(out.codes)[octet] = word;
-      if (inside && lane % kLanes == 0) {
-        store_scale<F>(out.scales, octet / kLanes, scale);
+      for (int u = 0; u < kUnroll; ++u) {
+        loaded[u] = load_octet(x + mine * 8 + u * 256);
       }
-      if (!valid && inside && out.first_bad != nullptr) {
-        report_octet<kLanes>(loaded[u], octet, out.first_bad);
+    } else {
+#pragma unroll
+      for (int u = 0; u < kUnroll; ++u) {
+        loaded[u] = mine + u * 32 < octets ? load_octet(x + mine * 8 + u * 256)
+                                           : Octet<In>{};
+      }
+    }
+    auto* codes = reinterpret_cast<unsigned*>(out.codes) + mine;
+#pragma unroll
+    for (int first_u = 0; first_u < kUnroll; first_u += kTogether<kMode>) {
+      float v[kTogether<kMode>][8];
+      QuantizedOctet quantized[kTogether<kMode>];
+#pragma unroll
+      for (int i = 0; i < kTogether<kMode>; ++i) {
+        loaded[first_u + i].widen(v[i]);
+        if constexpr (kHadamard) butterfly(v[i], block);
+      }
+      const unsigned invalid = quantizer.template quantize<kMode>(v, quantized);
+#pragma unroll
+      for (int i = 0; i < kTogether<kMode>; ++i) {
+        const int u = first_u + i;
+        if (!whole && mine + u * 32 >= octets) continue;
+        codes[u * 32] = quantized[i].codes;
+        if (lane % kLanes == 0) {
+          store_scale<F>(out.scales, mine / kLanes + u * (32 / kLanes),
+                         quantized[i].scale);
+        }
+        if ((invalid >> i & 1u) != 0 && out.first_bad != nullptr) {
+          report_octet<kLanes>(loaded[u], mine + u * 32, out.first_bad);
+        }
       }
     }
   }

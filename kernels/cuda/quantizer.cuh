@@ -173,29 +173,32 @@ __device__ inline unsigned round_to_bfloat16(float x) {
 // kClamp is false where |v| < 7 is known.
 template <bool kClamp>
 __device__ inline numerics::RoundedE2m1 round_e2m1(float v) {
-  float a = v;
   if constexpr (kClamp) {
+    float a;  // 6 for a NaN
     asm("min.f32 %0, %1, 0f40C00000;" : "=f"(a) : "f"(fabsf(v)));
+    v = copysignf(a, v);
   }
-  return numerics::round_e2m1(a);
+  return numerics::round_e2m1(v);
 }
 
 // What a kernel is compiled for.
 enum class RuleMode : std::uint8_t {
   kAbsMax,  // not mxfp4-ocp
-  kMse2,    // units for which numerics::Mse2E4m3 has a bound
+  kMse2,
   kAny,
 };
 
+// Units without a bound for the scales that the other two take as usual are
+// left to kAny.
 inline RuleMode rule_mode(Format format, ScaleRule rule, float unit) {
+  if (unit != numerics::kFormatUnit &&
+      !numerics::Mse2E4m3::is_bounded_unit(unit)) {
+    return RuleMode::kAny;
+  }
   if (rule == ScaleRule::kAbsMax && format != Format::kMxfp4Ocp) {
     return RuleMode::kAbsMax;
   }
-  if (rule == ScaleRule::kMse2 && (unit == numerics::kFormatUnit ||
-                                   numerics::Mse2E4m3::is_bounded_unit(unit))) {
-    return RuleMode::kMse2;
-  }
-  return RuleMode::kAny;
+  return rule == ScaleRule::kMse2 ? RuleMode::kMse2 : RuleMode::kAny;
 }
 
 // A lane's part of a quantized group: eight codes, and the group's scale bits.
@@ -335,7 +338,7 @@ struct OctetQuantizer {
         const float code = m == 0 ? 0.0f : floor_int4(v) - kFloorMagic;
         error = (code + 0.5f) * d - x[i];
       } else {
-        error = round_e2m1<true>(v).value() * d - fabsf(x[i]);
+        error = round_e2m1<true>(v).value() * d - x[i];
       }
       squares[i] = error * error;
     }
@@ -353,7 +356,7 @@ struct OctetQuantizer {
         word = word * 16 + code_plus_8(v);
       } else {
         const float sum = round_e2m1<kClamp>(v).sum;
-        word = __funnelshift_l(numerics::RoundedE2m1::nibble(sum, v), word, 4);
+        word = __funnelshift_l(numerics::RoundedE2m1::nibble(sum), word, 4);
       }
     }
     return F == Family::kStep ? word ^ 0x88888888u : word;
@@ -402,46 +405,17 @@ struct OctetQuantizer {
             ((1u << kLanes) - 1u)) == 0;
   }
 
-  // The absmax rule for mxfp4 (not mxfp4-ocp), nvfp4 and int4: what `quantize`
-  // gives, with everything rare in one branch.
-  __device__ unsigned quantize_absmax(const float (&x)[8], unsigned* scale,
-                                      bool* valid) const {
-    const float s = statistic(x);
-    float m;
-    bool rare;
-    if constexpr (F == Family::kPowerOfTwo) {
-      const unsigned bits = __float_as_uint(s * c.absmax_factor) + 0x00400000u;
-      *scale = bits >> 23;
-      m = normal_multiplier(*scale);
-      // Not 2 .. 253: a zero group, subnormal or extreme scales, not finite.
-      rare = *scale - 2u > 251u;
-      *valid = true;
-    } else {
-      *scale = scale_for(s, c.absmax_factor);
-      m = encode_multiplier(*scale);
-      rare = m == 0;
-      *valid = F == Family::kStep ? (*scale & 0x7f80u) != 0x7f80u
-                                  : s <= 3.402823466e38f;
-    }
-    if (rare) {
-      *scale = scale_for(s, c.absmax_factor);
-      if constexpr (F == Family::kPowerOfTwo) *valid = s <= 3.402823466e38f;
-      return encode_any(x, *scale, s == 0);
-    }
-    return encode<F != Family::kPowerOfTwo>(x, m);
-  }
-
   // Any rule, by the steps of the specification.
-  __device__ unsigned quantize_exactly(const float (&x)[8], unsigned* scale,
-                                       bool* valid) const {
+  __device__ QuantizedOctet quantize_exactly(const float (&x)[8]) const {
+    QuantizedOctet octet;
     const float s = statistic(x);
     const unsigned base = scale_for(s, c.absmax_factor);  // 0 for a group of 0
     if constexpr (F == Family::kStep) {
-      *valid = (base & 0x7f80u) != 0x7f80u;
+      octet.valid = (base & 0x7f80u) != 0x7f80u;
     } else {
-      *valid = s <= 3.402823466e38f;
+      octet.valid = s <= 3.402823466e38f;
     }
-    unsigned best = base;
+    octet.scale = base;
     const int extra = extra_candidates();
     float smallest = extra == 0 ? 0.0f : squared_error(x, base);
     for (int i = 0; i < extra; ++i) {
@@ -449,23 +423,52 @@ struct OctetQuantizer {
       const float error = squared_error(x, max(other, 0));
       if (other >= 0 && s != 0 && error < smallest) {
         smallest = error;
-        best = other;
+        octet.scale = other;
       }
     }
-    *scale = best;
-    return encode_any(x, best, s == 0);
+    octet.codes = encode_any(x, octet.scale, s == 0);
+    return octet;
   }
 
-  // Out of line: of normal groups 2e-4 (mxfp4) to 8e-4 (int4) are in doubt, so
-  // one warp in 150 or fewer comes here.
-  __device__ __noinline__ static QuantizedOctet quantize_mse2_exactly(
-      QuantizerConstants constants, const E4m3Entry* table,
-      OctetValues values) {
-    constants.rule = ScaleRule::kMse2;
-    QuantizedOctet octet;
-    octet.codes = OctetQuantizer{constants, table}.quantize_exactly(
-        values.x, &octet.scale, &octet.valid);
-    return octet;
+  // The absmax rule (not mxfp4-ocp's) for usual scales; beyond those, *certain
+  // is false and the rest means nothing.
+  __device__ QuantizedOctet quantize_usual_absmax(const float (&x)[8],
+                                                  bool* certain) const {
+    if constexpr (F == Family::kPowerOfTwo) {
+      const unsigned bits = __float_as_uint(statistic(x) * c.absmax_factor);
+      const unsigned scale = (bits + 0x00400000u) >> 23;
+      // Not a zero group, subnormal or extreme scales, not finite.
+      *certain = scale - 2u <= 251u;
+      return {encode<false>(x, normal_multiplier(scale)), scale, true};
+    } else if constexpr (F == Family::kE4m3) {
+      const unsigned scale = scale_for(statistic(x), c.absmax_factor);
+      *certain = numerics::Mse2E4m3::is_bounded(scale, scale);
+      return {encode<false>(x, table[scale].encode), scale, true};
+    } else {
+      const UsualStep usual = usual_step(x);
+      *certain = usual.certain;
+      const float m = numerics::Mse2Step::reciprocal(usual.step, usual.inverse);
+      return {encode<true>(x, m), usual.bits, true};
+    }
+  }
+
+  // int4's absmax step without the specification's order of additions.
+  struct UsualStep {
+    unsigned bits;
+    float step;
+    float inverse;  // to an ulp
+    bool certain;   // that the bits are the specification's
+  };
+  __device__ UsualStep usual_step(const float (&x)[8]) const {
+    using Decision = numerics::Mse2Step;
+    const float ideal =
+        approximate_root(add_lanes<kGroup>(Decision::squares(x)) *
+                         (1.0f / kGroup)) *
+        c.absmax_factor;
+    const unsigned bits = round_to_bfloat16(ideal);
+    const float step = decode_step(bits);
+    return {bits, step, approximate_reciprocal(step),
+            Decision::rounds_surely(ideal) && Decision::is_bounded(bits)};
   }
 
   // The rule mse2 where numerics/mse2_decision.h is certain about the group;
@@ -509,37 +512,39 @@ struct OctetQuantizer {
 #pragma unroll
     for (int i = 7; i >= 0; --i) {
       const float sum = advantage > 0 ? sums[1][i] : sums[0][i];
-      word = __funnelshift_l(numerics::RoundedE2m1::nibble(sum, x[i]), word, 4);
+      word = __funnelshift_l(numerics::RoundedE2m1::nibble(sum), word, 4);
     }
     return {word, advantage > 0 ? extra : base, true};
   }
   __device__ QuantizedOctet choose_step(const float (&x)[8],
                                         bool* certain) const {
     using Decision = numerics::Mse2Step;
-    const float ideal =
-        approximate_root(add_lanes<kGroup>(Decision::squares(x)) *
-                         (1.0f / kGroup)) *
-        c.absmax_factor;
-    const unsigned base = round_to_bfloat16(ideal);
-    const float step = decode_step(base);
-    const unsigned extra = candidate(0, ideal, base);
+    const UsualStep base = usual_step(x);
+    const unsigned extra = candidate(0, 0, base.bits);
     const float extra_step = decode_step(extra);
-    const float inverse = approximate_reciprocal(step);
     const float extra_inverse = approximate_reciprocal(extra_step);
-    const float advantage = add_lanes<kGroup>(
-        Decision::advantage(x, inverse, extra_inverse, extra_step * inverse));
-    *certain = Decision::rounds_surely(ideal) & Decision::is_bounded(base) &
-               (fabsf(advantage) > Decision::kBound);
+    const float advantage = add_lanes<kGroup>(Decision::advantage(
+        x, base.inverse, extra_inverse, extra_step * base.inverse));
+    *certain = base.certain & (fabsf(advantage) > Decision::kBound);
     const bool better = advantage > 0;
-    const float m = Decision::reciprocal(better ? extra_step : step,
-                                         better ? extra_inverse : inverse);
-    return {encode<true>(x, m), better ? extra : base, true};
+    const float m = Decision::reciprocal(better ? extra_step : base.step,
+                                         better ? extra_inverse : base.inverse);
+    return {encode<true>(x, m), better ? extra : base.bits, true};
   }
 
-  __device__ QuantizedOctet quantize_mse2(const float (&x)[8]) const {
-    bool certain;
-    const QuantizedOctet octet = quantize_mse2_if_certain(x, &certain);
-    if (!__any_sync(kFullWarp, !certain)) return octet;
+  // Out of line: of normal groups 2e-4 (mxfp4) to 8e-4 (int4) are in doubt.
+  template <ScaleRule kRule>
+  __device__ __noinline__ static QuantizedOctet quantize_in_doubt(
+      QuantizerConstants constants, const E4m3Entry* table,
+      OctetValues values) {
+    constants.rule = kRule;
+    return OctetQuantizer{constants, table}.quantize_exactly(values.x);
+  }
+
+  // All lanes of the warp take part.
+  template <RuleMode kMode>
+  __device__ QuantizedOctet resolve(const float (&x)[8], bool certain,
+                                    const QuantizedOctet& octet) const {
     // Groups of zeros are never certain, but known.
     const bool zeros = is_zero_group(x);
     if (!__any_sync(kFullWarp, !certain && !zeros)) {
@@ -548,26 +553,41 @@ struct OctetQuantizer {
     OctetValues values;
 #pragma unroll
     for (int i = 0; i < 8; ++i) values.x[i] = x[i];
-    return quantize_mse2_exactly(c, table, values);
+    return quantize_in_doubt < kMode == RuleMode::kMse2
+               ? ScaleRule::kMse2
+               : ScaleRule::kAbsMax > (c, table, values);
   }
 
-  // Quantizes the group that this lane's eight values belong to; all lanes of
-  // the warp take part. Returns the lane's codes; the group's scale bits in
-  // *scale; *valid is false, for every lane of the group, if the group cannot
-  // be quantized.
-  template <RuleMode kMode>
-  __device__ unsigned quantize(const float (&x)[8], unsigned* scale,
-                               bool* valid) const {
-    if constexpr (kMode == RuleMode::kAbsMax) {
-      return quantize_absmax(x, scale, valid);
-    } else if constexpr (kMode == RuleMode::kMse2) {
-      const QuantizedOctet octet = quantize_mse2(x);
-      *scale = octet.scale;
-      *valid = octet.valid;
-      return octet.codes;
-    } else {
-      return quantize_exactly(x, scale, valid);
+  // Quantizes the groups that this lane's octets belong to; all lanes of the
+  // warp take part. Bit i of the result, the same for every lane of a group:
+  // octet i cannot be quantized. Several octets at a time, since each is a long
+  // chain of dependent instructions, with one branch for whatever is rare.
+  template <RuleMode kMode, int kOctets>
+  __device__ unsigned quantize(const float (&x)[kOctets][8],
+                               QuantizedOctet (&octets)[kOctets]) const {
+    bool certain[kOctets] = {};
+    bool all = kMode != RuleMode::kAny;
+#pragma unroll
+    for (int i = 0; i < kOctets; ++i) {
+      if constexpr (kMode == RuleMode::kAbsMax) {
+        octets[i] = quantize_usual_absmax(x[i], &certain[i]);
+      } else if constexpr (kMode == RuleMode::kMse2) {
+        octets[i] = quantize_mse2_if_certain(x[i], &certain[i]);
+      } else {
+        octets[i] = quantize_exactly(x[i]);
+      }
+      all &= certain[i];
     }
+    if (kMode != RuleMode::kAny && __all_sync(kFullWarp, all)) return 0;
+    unsigned invalid = 0;
+#pragma unroll
+    for (int i = 0; i < kOctets; ++i) {
+      if constexpr (kMode != RuleMode::kAny) {
+        octets[i] = resolve<kMode>(x[i], certain[i], octets[i]);
+      }
+      invalid |= octets[i].valid ? 0u : 1u << i;
+    }
+    return invalid;
   }
 };
 

@@ -52,31 +52,31 @@ WUSH_HOST_DEVICE inline float saturate(float x) {
 
 // Rounding to e2m1 by adding 2^(22 + E), E the exponent of |v| but at least 0:
 // the sum's last bit then is worth one step of e2m1 there, so the adder rounds
-// to nearest even. The magnitude's index is the sum's low bits plus 2 E; the 2
-// added to the magic number is for `nibble`.
+// to nearest even. The magnitude's index is the sum's low bits plus 2 E.
 struct RoundedE2m1 {
-  float magic;
-  float sum;
+  static constexpr float kMagic = 0x1p22f;
+  float power;  // 2^E with the sign of v
+  float sum;    // v + power kMagic
 
-  // Magnitude on the grid {0, .5, 1, 1.5, 2, 3, 4, 6}, exact.
-  WUSH_HOST_DEVICE float value() const { return sum - magic; }
+  // On the grid {0, .5, 1, 1.5, 2, 3, 4, 6} and its negative, exact.
+  WUSH_HOST_DEVICE float value() const { return fused(power, -kMagic, sum); }
 
-  // The code of a value with the sign of `v`, in the top four bits. The sum's
-  // bits are 149 + E from bit 23 on and 2 + index - 2 E at the bottom; the sign
-  // joins at bit 31. Bits from 0, 22 and 28 on add up to 304 + index + 8 sign,
-  // and nothing below carries into the top.
-  WUSH_HOST_DEVICE static std::uint32_t nibble(float sum, float v) {
-    return (to_bits(sum) | (to_bits(v) & 0x80000000u)) * 0x10000041u;
+  // The code, in the top four bits. The sum's bits are the sign at bit 31, 149
+  // + E from bit 23 on and index - 2 E at the bottom. Those from 0, 22 and 28
+  // on and the 2 added here make up 304 + index + 8 sign, and nothing below
+  // carries into the top.
+  WUSH_HOST_DEVICE static std::uint32_t nibble(float sum) {
+    return to_bits(sum) * 0x10000041u + 0x20000000u;
   }
 };
 
-// Of |v| < 7.
+// Of |v| < 7. The exponent fields of 1 and less are bits of 127, so that a
+// disjunction with the larger of |v| and 1 has that one's.
 WUSH_HOST_DEVICE inline RoundedE2m1 round_e2m1(float v) {
-  constexpr std::uint32_t kShift = (22u << 23) + 2;
-  constexpr std::uint32_t kLeast = 0x3f800000u + kShift;
-  const std::uint32_t shifted = (to_bits(v) & 0x7f800000u) + kShift;
-  const float magic = std::bit_cast<float>(shifted > kLeast ? shifted : kLeast);
-  return {magic, std::fabs(v) + magic};
+  const float larger = std::fmax(std::fabs(v), 1.0f);
+  const float power =
+      std::bit_cast<float>((to_bits(larger) | to_bits(v)) & 0xff800000u);
+  return {power, fused(power, RoundedE2m1::kMagic, v)};
 }
 
 // mxfp4 and mxfp4-ocp: the candidate is half the scale. With v = |x| / d, the
@@ -156,7 +156,7 @@ struct Mse2E4m3 {
   static WUSH_HOST_DEVICE float add_error(float v, float error, float* sum) {
     const RoundedE2m1 rounded = round_e2m1(v);
     *sum = rounded.sum;
-    const float r = rounded.value() - std::fabs(v);
+    const float r = rounded.value() - v;
     return fused(r, r, error);
   }
 };

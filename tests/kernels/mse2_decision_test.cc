@@ -7,7 +7,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <optional>
 #include <random>
 #include <tuple>
@@ -215,6 +217,23 @@ INSTANTIATE_TEST_SUITE_P(
     });
 
 class Mse2Formats : public ::testing::TestWithParam<Format> {};
+
+// Every bfloat16 below 7, which all midpoints are, and its neighbours.
+TEST(RoundedE2m1, IsTheSpecificationsRounding) {
+  for (std::uint32_t high = 0; high < 0x40e0u; ++high) {
+    for (std::uint32_t offset = 0; offset < 3; ++offset) {
+      const std::uint32_t bits = (high << 16) + offset - 1;
+      if (bits > 0x40e00000u) continue;  // below 0
+      for (const std::uint32_t sign : {0u, 0x80000000u}) {
+        const float v = std::bit_cast<float>(bits | sign);
+        const RoundedE2m1 rounded = round_e2m1(v);
+        const std::uint8_t code = e2m1_encode(v);
+        ASSERT_EQ(RoundedE2m1::nibble(rounded.sum) >> 28, code) << v;
+        ASSERT_EQ(rounded.value(), e2m1_decode<float>(code)) << v;
+      }
+    }
+  }
+}
 
 // Standard normal times a width per group, so that scales of nvfp4 are normal.
 std::vector<float> normal_groups(int groups, int size) {
