@@ -101,56 +101,47 @@ __device__ inline int matrix_row(int tile, int g) {
   return 8 * (g >> 1) + 2 * tile + (g & 1);
 }
 
-// A slab on its way through shared memory: every lane copies its octets of rows
-// g and g + 8. The octets of 16-bit values are read by ldmatrix, one of each of
-// eight rows at a time, and lie so that those are in different banks; float32
-// is read back by the lane that copied it.
+// A warp's slabs on their way through shared memory: every lane copies its
+// octets of rows g and g + 8. The octets of 16-bit values are read by ldmatrix,
+// one of each of eight rows at a time, and lie so that those are in different
+// banks; float32 is read back by the lane that copied it.
 template <class In>
-struct SlabCopy {
-  static constexpr int kChunks = sizeof(In) / 2;  // of 16 bytes
-  uint4 chunk[2][kChunks][32];                    // by half
+class SlabCopies {
+ public:
+  static constexpr int kBytes = 16 * 32 * sizeof(In);  // of a slab
 
-  // Where octet t of row g of a half is.
-  __device__ static int place(int g, int t) {
-    return 4 * g + (sizeof(In) == 4 ? t : t ^ (g >> 1));
+  __device__ explicit SlabCopies(const void* slabs) {
+    const unsigned base = shared_address(slabs);
+    to_ = base + place(lane_g(), lane_t());
+    const int row = threadIdx.x & 15, side = threadIdx.x >> 4 & 1;
+#pragma unroll
+    for (int s = 0; s < 2; ++s) {
+      from_[s] = sizeof(In) == 4
+                     ? to_ + s * kChunk
+                     : base + row / 8 * kHalf + place(row % 8, 2 * s + side);
+    }
+    // Otherwise computed anew for every tile, at half an instruction a value.
+    asm volatile("" : "+r"(to_), "+r"(from_[0]), "+r"(from_[1]));
   }
 
-  // A lane's part: where it copies to and where it reads step s from, as
-  // offsets to a slab. Kept, since they would be computed anew for every tile.
-  struct Lane {
-    unsigned to, from[2];
-    __device__ Lane() {
-      to = 16 * place(lane_g(), lane_t());
-      const int row = threadIdx.x & 15, side = threadIdx.x >> 4 & 1;
+  // Starts the copy of the lane's octet of row g or, for half 1, g + 8.
+  __device__ void start(int slab, int half, const In* from, bool valid) const {
 #pragma unroll
-      for (int s = 0; s < 2; ++s) {
-        from[s] = sizeof(In) == 4
-                      ? to + 512 * s
-                      : (row >> 3) * 512 + 16 * place(row & 7, 2 * s + side);
-      }
-      asm volatile("" : "+r"(to), "+r"(from[0]), "+r"(from[1]));
-    }
-  };
-
-  __device__ void start(const Lane& lane, int half, const In* from,
-                        bool valid) {
-#pragma unroll
-    for (int i = 0; i < kChunks; ++i) {
-      copy_async_16(reinterpret_cast<char*>(chunk[half][i]) + lane.to,
-                    from + 8 / kChunks * i, valid);
+    for (int i = 0; i < kHalf / kChunk; ++i) {
+      copy_async_16(to_ + slab * kBytes + half * kHalf + i * kChunk,
+                    from + 16 / sizeof(In) * i, valid);
     }
   }
 
   // All lanes take part, after a barrier that follows their copies.
-  __device__ void load(const Lane& lane, SlabTerms<In>& terms) const {
+  __device__ void load(int slab, SlabTerms<In>& terms) const {
 #pragma unroll
     for (int s = 0; s < 2; ++s) {
-      const char* place = reinterpret_cast<const char*>(this) + lane.from[s];
+      const unsigned place = from_[s] + slab * kBytes;
       if constexpr (sizeof(In) == 4) {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          const auto v =
-              *reinterpret_cast<const float4*>(place + half * sizeof(chunk[0]));
+          const float4 v = load_shared(place + half * kHalf);
           terms.split(s, half, v.x, v.y);
           terms.split(s, half + 2, v.z, v.w);
         }
@@ -168,6 +159,17 @@ struct SlabCopy {
       }
     }
   }
+
+ private:
+  static constexpr int kHalf = kBytes / 2;
+  static constexpr int kChunk = 16 * 32;  // 16 bytes of every lane
+
+  // Of octet t of row g in a half, or of its first 16 bytes.
+  __device__ static unsigned place(int g, int t) {
+    return 16 * (4 * g + (sizeof(In) == 4 ? t : t ^ (g >> 1)));
+  }
+
+  unsigned to_, from_[2];
 };
 
 constexpr int kTransformThreads = 256;
@@ -226,8 +228,7 @@ __device__ inline void load_pieces(const __nv_bfloat16* __restrict__ matrices,
 // Starts the copies of a tile; `from` is the lane's first octet of row g, and
 // `rows` of the tile's rows exist. Whole tiles need no tests.
 template <bool kWhole, class In>
-__device__ inline void start_tile(SlabCopy<In> (&copies)[2],
-                                  const typename SlabCopy<In>::Lane& lane,
+__device__ inline void start_tile(const SlabCopies<In>& copies, int first_slab,
                                   const In* from, const TransformShape& shape,
                                   int rows, std::int64_t column) {
 #pragma unroll
@@ -237,8 +238,8 @@ __device__ inline void start_tile(SlabCopy<In> (&copies)[2],
       const bool valid =
           kWhole || (lane_g() + 8 * half < rows &&
                      column + slab * 32 + 8 * lane_t() < shape.cols);
-      copies[slab].start(lane, half, from + half * 8 * shape.cols + slab * 32,
-                         valid);
+      copies.start(first_slab + slab, half,
+                   from + half * 8 * shape.cols + slab * 32, valid);
     }
   }
 }
@@ -257,7 +258,6 @@ __launch_bounds__(kTransformThreads, Epilogue::kBlocks) void transform_rows_kern
   allow_next_launch();
   epilogue.prepare(shared);
   const int warp = threadIdx.x >> 5;
-  auto& ring = reinterpret_cast<SlabCopy<In>(*)[kStages][2]>(dynamic)[warp];
   const std::int64_t column = (blockIdx.x * kTransformWarps + warp) * 64;
   const std::int64_t step = gridDim.y * std::int64_t{16};
   const std::int64_t first = blockIdx.y * std::int64_t{16};
@@ -274,13 +274,14 @@ __launch_bounds__(kTransformThreads, Epilogue::kBlocks) void transform_rows_kern
   const int last_rows = static_cast<int>(shape.rows - 16 * (tiles - 1));
   const int tile_step = static_cast<int>(gridDim.y);
   const In* from = x + (first + lane_g()) * shape.cols + column + 8 * lane_t();
-  const typename SlabCopy<In>::Lane copy_lane;
+  const SlabCopies<In> copies(reinterpret_cast<const char*>(dynamic) +
+                              warp * kStages * 2 * SlabCopies<In>::kBytes);
   int loading = static_cast<int>(blockIdx.y);  // tile of `from`
   const auto start = [&](int stage) {
     if (loading < whole_tiles) {
-      start_tile<true>(ring[stage], copy_lane, from, shape, 16, column);
+      start_tile<true>(copies, 2 * stage, from, shape, 16, column);
     } else if (loading < tiles) {
-      start_tile<false>(ring[stage], copy_lane, from, shape,
+      start_tile<false>(copies, 2 * stage, from, shape,
                         loading == tiles - 1 ? last_rows : 16, column);
     }
     commit_copies();
@@ -296,8 +297,8 @@ __launch_bounds__(kTransformThreads, Epilogue::kBlocks) void transform_rows_kern
     wait_copies<kStages - 1>();
     __syncwarp();
     SlabTerms<In> terms[2];
-    ring[stage][0].load(copy_lane, terms[0]);
-    ring[stage][1].load(copy_lane, terms[1]);
+    copies.load(2 * stage, terms[0]);
+    copies.load(2 * stage + 1, terms[1]);
     __syncwarp();
     start(stage);
     stage = stage + 1 == kStages ? 0 : stage + 1;
@@ -319,11 +320,8 @@ __global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
     TransformShape shape, Epilogue epilogue) {
   constexpr int kSlabs = kBlock / 32;
   constexpr int kTiles = SlabTerms<In>::kTerms == 1 ? 2 : 1;
-  using Copies = SlabCopy<In>[kTiles][kSlabs];
   extern __shared__ uint4 dynamic[];
   auto* matrix = reinterpret_cast<uint4(*)[kSlabs][4][32]>(dynamic);
-  auto& copies = reinterpret_cast<Copies*>(dynamic + kSlabs * kSlabs * 4 *
-                                                         32)[threadIdx.x >> 5];
   __shared__ typename Epilogue::Shared shared;
   allow_next_launch();
   epilogue.prepare(shared);
@@ -348,7 +346,9 @@ __global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
   }
   __syncthreads();
 
-  const typename SlabCopy<In>::Lane copy_lane;
+  const SlabCopies<In> copies(
+      reinterpret_cast<const char*>(dynamic + kSlabs * kSlabs * 4 * 32) +
+      (threadIdx.x >> 5) * kTiles * kSlabs * SlabCopies<In>::kBytes);
   const auto start = [&](std::int64_t row) {
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
@@ -360,7 +360,7 @@ __global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
           const bool valid = r < shape.rows;
           const std::int64_t offset =
               valid ? r * shape.cols + column + slab * 32 + 8 * t : 0;
-          copies[tile][slab].start(copy_lane, half, x + offset, valid);
+          copies.start(tile * kSlabs + slab, half, x + offset, valid);
         }
       }
     }
@@ -379,7 +379,7 @@ __global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
     for (int tile = 0; tile < kTiles; ++tile) {
 #pragma unroll
       for (int slab = 0; slab < kSlabs; ++slab) {
-        copies[tile][slab].load(copy_lane, terms[tile][slab]);
+        copies.load(tile * kSlabs + slab, terms[tile][slab]);
       }
     }
     __syncwarp();
@@ -445,7 +445,7 @@ template <class In, class Epilogue>
 cudaError_t launch_transform_rows(const TransformCall& call,
                                   const Epilogue& epilogue) {
   constexpr int kBytes =
-      kTransformWarps * kRingStages<In> * 2 * sizeof(SlabCopy<In>);
+      kTransformWarps * kRingStages<In> * 2 * SlabCopies<In>::kBytes;
   const std::int64_t strips = ceil_div(call.shape.cols, 64 * kTransformWarps);
   const std::int64_t tiles = ceil_div(call.shape.rows, 16);
   const std::int64_t each = std::min<std::int64_t>(

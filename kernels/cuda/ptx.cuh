@@ -9,13 +9,16 @@ __device__ inline unsigned shared_address(const void* p) {
   return static_cast<unsigned>(__cvta_generic_to_shared(p));
 }
 
-// Copies 16 bytes to shared memory without passing registers; zeros instead
-// when not `valid`.
+// Copies 16 bytes to an address in shared memory without passing registers;
+// zeros instead when not `valid`.
+__device__ inline void copy_async_16(unsigned to, const void* from,
+                                     bool valid) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to),
+               "l"(from), "r"(valid ? 16 : 0)
+               : "memory");
+}
 __device__ inline void copy_async_16(void* to, const void* from, bool valid) {
-  asm volatile(
-      "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
-      "l"(from), "r"(valid ? 16 : 0)
-      : "memory");
+  copy_async_16(shared_address(to), from, valid);
 }
 // The same where the other pieces of 256 aligned bytes are read soon: they come
 // to the second-level cache together.
@@ -44,12 +47,20 @@ __device__ inline void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
 }
 
-// Four matrices of 8 x 8 16-bit values, lane 8i + r giving the place of row r
+__device__ inline float4 load_shared(unsigned from) {
+  float4 v;
+  asm volatile("ld.shared.v4.f32 {%0,%1,%2,%3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "r"(from)
+               : "memory");
+  return v;
+}
+// Four matrices of 8 x 8 16-bit values, lane 8i + r giving the address of row r
 // of matrix i: of each, lane (g, t) gets values 2t and 2t + 1 of row g.
-__device__ inline void load_matrices(unsigned (&to)[4], const void* from) {
+__device__ inline void load_matrices(unsigned (&to)[4], unsigned from) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-               : "r"(shared_address(from))
+               : "r"(from)
                : "memory");
 }
 

@@ -14,9 +14,13 @@ constexpr int kThreads = 256;
 // Octets that a lane has in flight: enough bytes to cover the memory's latency.
 constexpr int kUnroll = 4;
 constexpr int kWarpOctets = 32 * kUnroll;
-// Octets that it quantizes at a time: rule mse2 has no registers for two.
-template <RuleMode kMode>
-inline constexpr int kTogether = kMode == RuleMode::kAbsMax ? 2 : 1;
+// Octets that it quantizes at a time: as many as 64 registers hold.
+template <Family F, RuleMode kMode>
+inline constexpr int kTogether = kMode == RuleMode::kAbsMax ||
+                                         (kMode == RuleMode::kMse2 &&
+                                          F == Family::kE4m3)
+                                     ? 2
+                                     : 1;
 // Thread blocks that a multiprocessor should hold: 64 registers a thread.
 template <RuleMode kMode, class In>
 inline constexpr int kBlocks = kMode != RuleMode::kAny && sizeof(In) == 2 ? 4
@@ -119,17 +123,17 @@ __global__ __launch_bounds__(kThreads, kBlocks<kMode, In>) void quantize_kernel(
     }
     auto* codes = reinterpret_cast<unsigned*>(out.codes) + mine;
 #pragma unroll
-    for (int first_u = 0; first_u < kUnroll; first_u += kTogether<kMode>) {
-      float v[kTogether<kMode>][8];
-      QuantizedOctet quantized[kTogether<kMode>];
+    for (int first_u = 0; first_u < kUnroll; first_u += kTogether<F, kMode>) {
+      float v[kTogether<F, kMode>][8];
+      QuantizedOctet quantized[kTogether<F, kMode>];
 #pragma unroll
-      for (int i = 0; i < kTogether<kMode>; ++i) {
+      for (int i = 0; i < kTogether<F, kMode>; ++i) {
         loaded[first_u + i].widen(v[i]);
         if constexpr (kHadamard) butterfly(v[i], block);
       }
       const unsigned invalid = quantizer.template quantize<kMode>(v, quantized);
 #pragma unroll
-      for (int i = 0; i < kTogether<kMode>; ++i) {
+      for (int i = 0; i < kTogether<F, kMode>; ++i) {
         const int u = first_u + i;
         if (!whole && mine + u * 32 >= octets) continue;
         codes[u * 32] = quantized[i].codes;

@@ -268,6 +268,29 @@ TEST(Mse2TensorUnits, FewNormalGroupsAreLeft) {
   }
 }
 
+// Values of groups with such scales are below 7, where round_e2m1 needs no
+// clamp, also under rule absmax: the largest one of each scale.
+TEST(Mse2TensorUnits, BoundedScalesNeedNoClamp) {
+  for (const float unit : {0x1p-48f, 3e-4f, 1.0f, 123.4f, 0x1p48f}) {
+    ASSERT_TRUE(Mse2E4m3::is_bounded_unit(unit));
+    const GroupQuantizer<Format::kNvfp4, float> quantizer{
+        tensor_unit<float>(unit)};
+    for (std::uint16_t scale = 0; scale < 0x80; ++scale) {
+      if (!Mse2E4m3::is_bounded(scale, scale)) continue;
+      const float d = quantizer.decode_multiplier(scale);
+      float low = 6 * d, high = 8 * d;
+      ASSERT_EQ(quantizer.absmax_scale(low), scale);
+      ASSERT_GT(quantizer.absmax_scale(high), scale);
+      while (std::nextafter(low, high) != high) {
+        const float middle = low + (high - low) / 2;
+        (quantizer.absmax_scale(middle) == scale ? low : high) = middle;
+      }
+      EXPECT_LE(low * quantizer.encode_multiplier(scale).second, 6.76f)
+          << unit << ' ' << scale;
+    }
+  }
+}
+
 // Values on elements and midpoints of the absmax scale's grid, one of them off
 // by an ulp; the first one fixes the scale where amax does.
 TEST_P(Mse2Formats, ValuesOnMidpoints) {
