@@ -311,9 +311,31 @@ __launch_bounds__(kTransformThreads, Epilogue::kBlocks) void transform_rows_kern
   }
 }
 
-// Blocks of 64 and 128: the block's matrix lies in shared memory, in the order
-// in which lanes take it, and each of the warps walks down its own rows, kTiles
-// times 16 at a time so that a piece of the matrix is used more than once.
+// A block's whole matrix, in the order in which lanes take its words.
+template <int kBlock, class In>
+__device__ inline void fill_matrix(uint4 (*matrix)[kBlock / 32][4][32],
+                                   const __nv_bfloat16* __restrict__ source) {
+  constexpr int kSlabs = kBlock / 32;
+  const int lane = threadIdx.x & 31;
+  for (int i = threadIdx.x / 32; i < kSlabs * kSlabs * 4;
+       i += kTransformWarps) {
+    const int n_slab = i / (kSlabs * 4), k_slab = i / 4 % kSlabs, j = i % 4;
+    const __nv_bfloat16* row =
+        source + (32 * n_slab + matrix_row(j, lane_g())) * kBlock + 32 * k_slab;
+    unsigned words[4];
+#pragma unroll
+    for (int w = 0; w < 4; ++w) {
+      words[w] = __ldg(reinterpret_cast<const unsigned*>(
+          row + word_column<In>(w, lane_t())));
+    }
+    matrix[n_slab][k_slab][j][lane] =
+        make_uint4(words[0], words[1], words[2], words[3]);
+  }
+}
+
+// Blocks of 64 and 128: the block's matrix lies in shared memory, and each of
+// the warps walks down its own rows, kTiles times 16 at a time so that a piece
+// of the matrix is used more than once.
 template <int kBlock, class In, class Epilogue>
 __global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
     const In* __restrict__ x, const __nv_bfloat16* __restrict__ matrices,
@@ -329,21 +351,7 @@ __global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
   const int g = lane_g(), t = lane_t(), lane = threadIdx.x & 31;
   const std::int64_t column = blockIdx.x * std::int64_t{kBlock};
 
-  const __nv_bfloat16* source = matrices + blockIdx.x * shape.matrix_stride;
-  for (int i = threadIdx.x / 32; i < kSlabs * kSlabs * 4;
-       i += kTransformWarps) {
-    const int n_slab = i / (kSlabs * 4), k_slab = i / 4 % kSlabs, j = i % 4;
-    const __nv_bfloat16* row =
-        source + (32 * n_slab + matrix_row(j, g)) * kBlock + 32 * k_slab;
-    unsigned words[4];
-#pragma unroll
-    for (int w = 0; w < 4; ++w) {
-      words[w] =
-          __ldg(reinterpret_cast<const unsigned*>(row + word_column<In>(w, t)));
-    }
-    matrix[n_slab][k_slab][j][lane] =
-        make_uint4(words[0], words[1], words[2], words[3]);
-  }
+  fill_matrix<kBlock, In>(matrix, matrices + blockIdx.x * shape.matrix_stride);
   __syncthreads();
 
   const SlabCopies<In> copies(

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/launch.h"
@@ -15,10 +16,11 @@ constexpr int kThreads = 256;
 constexpr int kUnroll = 4;
 constexpr int kWarpOctets = 32 * kUnroll;
 // Octets that it quantizes at a time: as many as 64 registers hold.
-template <Family F, RuleMode kMode>
+template <Family F, class In, RuleMode kMode, bool kHadamard>
 inline constexpr int kTogether = kMode == RuleMode::kAbsMax ||
                                          (kMode == RuleMode::kMse2 &&
-                                          F == Family::kE4m3)
+                                          F == Family::kE4m3 && !kHadamard &&
+                                          std::is_same_v<In, __nv_bfloat16>)
                                      ? 2
                                      : 1;
 // Thread blocks that a multiprocessor should hold: 64 registers a thread.
@@ -100,6 +102,7 @@ __global__ __launch_bounds__(kThreads, kBlocks<kMode, In>) void quantize_kernel(
   wait_for_previous_launch();
   const OctetQuantizer<F> quantizer{constants, table};
   constexpr int kLanes = group_of(F) / 8;
+  constexpr int kOctets = kTogether<F, In, kMode, kHadamard>;
   const int lane = threadIdx.x & 31;
   const std::int64_t warp =
       (blockIdx.x * std::int64_t{kThreads} + threadIdx.x) >> 5;
@@ -123,17 +126,17 @@ __global__ __launch_bounds__(kThreads, kBlocks<kMode, In>) void quantize_kernel(
     }
     auto* codes = reinterpret_cast<unsigned*>(out.codes) + mine;
 #pragma unroll
-    for (int first_u = 0; first_u < kUnroll; first_u += kTogether<F, kMode>) {
-      float v[kTogether<F, kMode>][8];
-      QuantizedOctet quantized[kTogether<F, kMode>];
+    for (int first_u = 0; first_u < kUnroll; first_u += kOctets) {
+      float v[kOctets][8];
+      QuantizedOctet quantized[kOctets];
 #pragma unroll
-      for (int i = 0; i < kTogether<F, kMode>; ++i) {
+      for (int i = 0; i < kOctets; ++i) {
         loaded[first_u + i].widen(v[i]);
         if constexpr (kHadamard) butterfly(v[i], block);
       }
       const unsigned invalid = quantizer.template quantize<kMode>(v, quantized);
 #pragma unroll
-      for (int i = 0; i < kTogether<F, kMode>; ++i) {
+      for (int i = 0; i < kOctets; ++i) {
         const int u = first_u + i;
         if (!whole && mine + u * 32 >= octets) continue;
         codes[u * 32] = quantized[i].codes;
