@@ -14,7 +14,7 @@ struct QuantizeEpilogue {
   static constexpr int kGroup = group_of(F);
   static constexpr int kLanes = kGroup / 8;
   static constexpr int kBlocks = 2;
-  static constexpr int kMostTiles = 8;
+  static constexpr int kMostTiles = 64;
   static constexpr int kScaleBytes = F == Family::kStep ? 2 : 1;
   struct Shared {
     E4m3Entry table[F == Family::kE4m3 ? kE4m3TableSize : 1];

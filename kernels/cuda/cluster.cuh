@@ -59,6 +59,18 @@ __device__ inline float load_shared_of(const float* place, int rank) {
 #endif
 }
 
+// Arrives at block `rank`'s barrier that lies where this block has `barrier`.
+__device__ inline void barrier_arrive_of(std::uint64_t* barrier, int rank) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
+      "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(
+          shared_address(barrier)),
+      "r"(rank)
+      : "memory");
+#endif
+}
+
 // Brings the line of 128 bytes that holds *from to the second-level cache. It
 // may still be written by others afterwards: that cache is where all
 // multiprocessors meet. (Bulk prefetches of many short rows were slower than

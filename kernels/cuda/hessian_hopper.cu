@@ -1,5 +1,7 @@
 // wgmma: tiles of 128 rows by 256 or 128 columns of H. Both operands are boxes
 // of 64 tokens by 64 channels of x as they lie in memory, k across their rows.
+// Two blocks, a cluster, take neighbouring row tiles and the same columns, each
+// bringing half of the columns' boxes to both.
 #include <algorithm>
 
 #include "kernels/cuda/cluster.cuh"
@@ -22,14 +24,18 @@ constexpr int kStageBytes = (kRows + kWide) / kBox * kBoxBytes;
 constexpr int kStages = 4;
 constexpr int kSharedBytes = kStages * kStageBytes + kStages * 16 + 1024;
 
-// Two blocks, neighbours, take neighbouring row tiles. A pair of row tiles r
-// reaches 2 r + 1 squares of 128 x 128 with both of its rows, the last one up
-// to the diagonal, and one more with the lower row. They are taken two at a
-// time where both rows reach both: a wide tile reads shared memory less for
-// each product.
+// A pair of row tiles r reaches 2 r + 1 squares of 128 x 128 with both of its
+// rows, the last one up to the diagonal, and one more with the lower row. What
+// a cluster does at a time:
+enum class TileKind : std::uint8_t {
+  kWide,    // two squares of each row: reads shared memory less for a product
+  kNarrow,  // one square of each row
+  kAlone,   // the lower row's last square of two pairs: nothing is shared
+};
+
 struct HessianTile {
-  bool wide;
-  int row, column;  // in squares
+  TileKind kind;
+  int row, column;  // of this block, in squares
 };
 
 // Wide tiles are walked in bands of kBandPairs pairs of rows, column by column,
@@ -62,7 +68,7 @@ struct TriangleTiles {
       ++column;
     }
     if (column >= first) above = column + 1;
-    return {true, 2 * (above + index) + rank, 2 * column};
+    return {TileKind::kWide, 2 * (above + index) + rank, 2 * column};
   }
   // Wide tiles of the pairs before this one.
   __device__ static int pairs_before(int pair) { return pair * (pair - 1) / 2; }
@@ -71,35 +77,35 @@ struct TriangleTiles {
     const int shared = wide ? pairs : pairs * pairs;
     if (index >= shared) {
       const int last = 2 * (2 * (index - shared) + rank) + 1;
-      return {false, last, last};
+      return {TileKind::kAlone, last, last};
     }
-    if (wide) return {false, 2 * index + rank, 2 * index};
+    if (wide) return {TileKind::kNarrow, 2 * index + rank, 2 * index};
     int pair = static_cast<int>(sqrtf(static_cast<float>(index)));
     while (pair * pair > index) --pair;
     while ((pair + 1) * (pair + 1) <= index) ++pair;
-    return {false, 2 * pair + rank, index - pair * pair};
+    return {TileKind::kNarrow, 2 * pair + rank, index - pair * pair};
   }
 
-  // The tiles of a block: wide ones in turn, then the others, first on the
-  // pairs of blocks that got one wide tile less: two each.
+  // The tiles of a cluster: wide ones in turn, then the others, first on the
+  // clusters that got one wide tile less: two each.
   __device__ bool locate(int step, HessianTile* tile) const {
-    const int groups = static_cast<int>(gridDim.x) / 2;
-    const int group = static_cast<int>(blockIdx.x) / 2;
-    const int rank = static_cast<int>(blockIdx.x) % 2;
+    const int clusters = static_cast<int>(gridDim.x) / 2;
+    const int cluster = static_cast<int>(blockIdx.x) / 2;
+    const int rank = cluster_rank();
     const int all = wide_tiles();
-    const int own = group < all ? (all - 1 - group) / groups + 1 : 0;
+    const int own = cluster < all ? (all - 1 - cluster) / clusters + 1 : 0;
     if (step < own) {
-      *tile = wide_tile(group + step * groups, rank);
+      *tile = wide_tile(cluster + step * clusters, rank);
       return true;
     }
     step -= own;
-    const int later = all % groups;  // pairs with one wide tile more
-    const int early = later == 0 ? 0 : groups - later;
-    int index = 2 * early + group + step * groups;
-    if (group >= later && early != 0) {
-      const int place = group - later;
+    const int later = all % clusters;  // clusters with one wide tile more
+    const int early = later == 0 ? 0 : clusters - later;
+    int index = 2 * early + cluster + step * clusters;
+    if (cluster >= later && early != 0) {
+      const int place = cluster - later;
       index = step < 2 ? place + step * early
-                       : 2 * early + group + (step - 2) * groups;
+                       : 2 * early + cluster + (step - 2) * clusters;
     }
     if (index >= narrow_tiles()) return false;
     *tile = narrow_tile(index, rank);
@@ -107,17 +113,17 @@ struct TriangleTiles {
   }
 };
 
-// Time of the busiest pair of blocks, in squares; one alone takes longer than
-// its half of a wide tile.
-inline double triangle_cost(const TriangleTiles& tiles, int groups) {
+// Time of the busiest cluster, in squares; one alone takes longer than its half
+// of a wide tile.
+inline double triangle_cost(const TriangleTiles& tiles, int clusters) {
   constexpr double kSingle = 1.2;
   const int wide = tiles.wide_tiles(), narrow = tiles.narrow_tiles();
-  const int early = wide % groups == 0 ? 0 : groups - wide % groups;
+  const int early = wide % clusters == 0 ? 0 : clusters - wide % clusters;
   const auto rounds = [&](int count) {
-    return static_cast<double>(ceil_div(std::max(count, 0), groups));
+    return static_cast<double>(ceil_div(std::max(count, 0), clusters));
   };
   return std::max(2 * rounds(wide),
-                  2 * static_cast<double>(wide / groups) +
+                  2 * static_cast<double>(wide / clusters) +
                       kSingle * rounds(std::min(narrow, early))) +
          kSingle * rounds(narrow - 2 * early);
 }
@@ -149,6 +155,8 @@ __device__ inline void produce_tile(const CUtensorMap& map,
                                     int steps) {
   constexpr int kRowBoxes = kRows / kBox, kColumnBoxes = kColumns / kBox;
   const int row = tile.row * kRows, column = tile.column * kNarrow;
+  const bool alone = tile.kind == TileKind::kAlone;
+  const int rank = cluster_rank();
   for (int s = 0; s < steps; ++s) {
     barrier_wait(&ring.empty[place.stage], place.parity ^ 1);
     std::uint64_t* full = &ring.full[place.stage];
@@ -162,7 +170,12 @@ __device__ inline void produce_tile(const CUtensorMap& map,
     to += kRowBoxes * kBoxBytes;
 #pragma unroll
     for (int box = 0; box < kColumnBoxes; ++box) {
-      copy_box(to + box * kBoxBytes, &map, column + box * kBox, token, full);
+      if (alone) {
+        copy_box(to + box * kBoxBytes, &map, column + box * kBox, token, full);
+      } else if (box / (kColumnBoxes / 2) == rank) {
+        copy_box_to(3, to + box * kBoxBytes, &map, column + box * kBox, token,
+                    full);
+      }
     }
     place.advance();
   }
@@ -175,8 +188,9 @@ __device__ inline void multiply_tile(const HessianRing& ring, RingPlace& place,
                                      const HessianOutput& out) {
   const int warpgroup = threadIdx.x / 128;
   const int lane = threadIdx.x & 31;
+  // Both blocks write to the stages of both.
   const auto release = [&](int stage) {
-    if (lane == 0) barrier_arrive(&ring.empty[stage]);
+    if (lane < 2) barrier_arrive_of(&ring.empty[stage], lane);
   };
   float sums[kColumns / 2];
   int last = -1;
@@ -233,12 +247,12 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_hessian_kernel(
   if (threadIdx.x == 0) {
     for (int i = 0; i < kStages; ++i) {
       barrier_init(&ring.full[i], 1);
-      barrier_init(&ring.empty[i], kConsumers * 4);
+      barrier_init(&ring.empty[i], 2 * kConsumers * 4);
     }
     fence_barrier_init();
   }
   allow_next_launch();
-  __syncthreads();
+  cluster_sync();
   wait_for_previous_launch();
   const int steps = (tokens + kBox - 1) / kBox;
   RingPlace place;
@@ -247,7 +261,7 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_hessian_kernel(
     asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
     if (threadIdx.x == kConsumers * 128) {
       for (int i = 0; tiles.locate(i, &tile); ++i) {
-        if (tile.wide) {
+        if (tile.kind == TileKind::kWide) {
           produce_tile<kWide>(map, ring, place, tile, first_token, steps);
         } else {
           produce_tile<kNarrow>(map, ring, place, tile, first_token, steps);
@@ -257,29 +271,32 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_hessian_kernel(
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
     for (int i = 0; tiles.locate(i, &tile); ++i) {
-      if (tile.wide) {
+      if (tile.kind == TileKind::kWide) {
         multiply_tile<kWide>(ring, place, tile, steps, out);
       } else {
         multiply_tile<kNarrow>(ring, place, tile, steps, out);
       }
     }
   }
+  __syncwarp();
+  cluster_sync();  // a block that ends takes its shared memory along
 }
 
 cudaError_t launch_hopper(const CUtensorMap& map, std::int64_t first,
                           std::int64_t tokens, const HessianOutput& out,
                           int multiprocessors, cudaStream_t stream) {
   const auto pairs = static_cast<int>(ceil_div(out.channels, 2 * kRows));
-  const int most = std::max(multiprocessors / 2, 1);  // pairs of blocks
+  const int most = std::max(multiprocessors / 2, 1);
   TriangleTiles tiles{pairs, true};
   const TriangleTiles single{pairs, false};
   if (triangle_cost(single, most) < triangle_cost(tiles, most)) tiles = single;
-  const int groups =
+  const int clusters =
       std::min(std::max(tiles.wide_tiles(), tiles.narrow_tiles()), most);
   return launch_overlapping(
       out.residual != nullptr ? hopper_hessian_kernel<true>
                               : hopper_hessian_kernel<false>,
-      {dim3(static_cast<unsigned>(2 * groups)), kThreads, kSharedBytes, stream},
+      {dim3(static_cast<unsigned>(2 * clusters)), kThreads, kSharedBytes,
+       stream, 2},
       map, static_cast<int>(first), static_cast<int>(tokens), tiles, out);
 }
 

@@ -58,6 +58,20 @@ __device__ inline void copy_box(void* to, const void* map, int column, int row,
       : "memory");
 }
 
+// The same to this place of every block of the cluster in `blocks` (bits), each
+// of which counts the bytes on its own barrier.
+__device__ inline void copy_box_to(unsigned blocks, void* to, const void* map,
+                                   int column, int row,
+                                   std::uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx"
+      "::bytes.multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(
+          shared_address(to)),
+      "l"(map), "r"(column), "r"(row), "r"(shared_address(barrier)),
+      "h"(static_cast<unsigned short>(blocks))
+      : "memory");
+}
+
 __device__ inline void fence_barrier_init() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
