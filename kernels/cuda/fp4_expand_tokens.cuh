@@ -16,8 +16,7 @@ namespace wush::kernels::cuda {
 // What lane t of four takes of a chunk.
 enum class LaneShare : std::uint8_t {
   kGroup,  // columns 32 t ... of the chunk
-  // Of two chunks, columns 64 t ..., the first 32 in the first chunk. For
-  // weights that are not narrow only in the sense of fp4_matmul_batch.cu.
+  // Of two chunks, columns 64 t ..., the first 32 in the first chunk.
   kPair,
 };
 

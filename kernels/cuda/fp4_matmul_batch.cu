@@ -11,10 +11,9 @@
 //    applies both the exponent's bias and the scale, for one tile while the
 //    tensor cores work on the other; no barrier of the whole block in the loop;
 //  - the same work for every multiprocessor: as many blocks as run at once
-//  share
-//    all stages of all tiles evenly. Sums of a tile that several blocks share
-//    go through memory; the last of them adds all in the order of the columns,
-//    so that results do not depend on timing.
+//    share all stages of all tiles evenly. Sums of a tile that several blocks
+//    share go through memory; the last of them adds all in the order of the
+//    columns, so that results do not depend on timing.
 #include <algorithm>
 
 #include "kernels/cuda/cluster.cuh"
@@ -90,15 +89,15 @@ struct TokenSource {
   __device__ void start(typename Batch<F, kTokens>::Shared& shared,
                         int token_tile, int stage, int slab) const {
     using Shape = Batch<F, kTokens>;
-    constexpr bool with_narrow = F == Family::kPowerOfTwo;
+    constexpr bool kWithNarrow = F == Family::kPowerOfTwo;
     constexpr unsigned kFlags = kChunks * kTokens;
     const std::int64_t record = token_tile * chunks + stage * kChunks;
     barrier_expect(&shared.full[slab],
-                   sizeof(typename Shape::Slab) + (with_narrow ? kFlags : 0));
+                   sizeof(typename Shape::Slab) + (kWithNarrow ? kFlags : 0));
     copy_bulk(&shared.slabs[slab],
               operand + record * (2 * sizeof(typename Shape::Half)),
               sizeof(typename Shape::Slab), &shared.full[slab]);
-    if (with_narrow) {
+    if (kWithNarrow) {
       copy_bulk(&shared.narrow[slab], narrow + record * kTokens, kFlags,
                 &shared.full[slab]);
     }
