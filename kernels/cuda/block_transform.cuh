@@ -255,7 +255,7 @@ __launch_bounds__(kTransformThreads, Epilogue::kBlocks) void transform_rows_kern
   constexpr int kStages = kRingStages<In>;
   extern __shared__ uint4 dynamic[];
   __shared__ typename Epilogue::Shared shared;
-  allow_next_launch();
+  allow_next_launch(shape.rows * shape.cols);
   epilogue.prepare(shared);
   const int warp = threadIdx.x >> 5;
   const std::int64_t column = (blockIdx.x * kTransformWarps + warp) * 64;
@@ -345,7 +345,7 @@ __global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
   extern __shared__ uint4 dynamic[];
   auto* matrix = reinterpret_cast<uint4(*)[kSlabs][4][32]>(dynamic);
   __shared__ typename Epilogue::Shared shared;
-  allow_next_launch();
+  allow_next_launch(shape.rows * shape.cols);
   epilogue.prepare(shared);
   wait_for_previous_launch();
   const int g = lane_g(), t = lane_t(), lane = threadIdx.x & 31;
