@@ -10,7 +10,8 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/quantizer.cuh"
+#include "kernels/cuda/family.h"
+#include "kernels/cuda/quantizer_math.cuh"
 
 namespace wush::kernels::cuda {
 
