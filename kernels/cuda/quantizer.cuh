@@ -434,9 +434,9 @@ struct OctetQuantizer {
     OctetValues values;
 #pragma unroll
     for (int i = 0; i < 8; ++i) values.x[i] = x[i];
-    return quantize_in_doubt < kMode == RuleMode::kMse2
-               ? ScaleRule::kMse2
-               : ScaleRule::kAbsMax > (c, table, values);
+    constexpr ScaleRule kRule =
+        kMode == RuleMode::kMse2 ? ScaleRule::kMse2 : ScaleRule::kAbsMax;
+    return quantize_in_doubt<kRule>(c, table, values);
   }
 
   // Quantizes the groups that this lane's octets belong to; all lanes of the
