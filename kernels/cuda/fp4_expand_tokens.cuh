@@ -37,21 +37,6 @@ struct TokenWorkspace {
   std::int64_t narrow_bytes() const { return padded_tokens * chunks; }
 };
 
-// nvfp4 for kPair: times 2^87, for weights that are times 2^-119.
-template <Family F, LaneShare kShare>
-__device__ inline void expand_token_word(unsigned word, unsigned scale,
-                                         unsigned (&out)[4]) {
-  if constexpr (F == Family::kE4m3 && kShare == LaneShare::kPair) {
-    const float s = __uint_as_float((scale & 0x7fu) << 20) * 0x1p120f * 0x1p87f;
-    const unsigned bits = __float_as_uint(s) >> 16;
-    expand_word<F>(word, 0x7e807e80u, out);  // 2^126
-#pragma unroll
-    for (unsigned& pair : out) pair = multiply_pairs(pair, bits | bits << 16);
-  } else {
-    expand_word<F>(word, operand_multiplier<F>(scale), out);
-  }
-}
-
 // One thread takes one word of each of the four lanes' shares of a chunk. The
 // next launch may begin when the one before has ended: it may read at once
 // whatever this one does not write.
@@ -84,7 +69,11 @@ __global__ __launch_bounds__(256) void expand_tokens_kernel(OperandRows<F> x,
       scale = x.scale(token, column);
     }
     narrow &= scale >= kNarrowFirst || (packed & 0x77777777u) == 0;
-    expand_token_word<F, kShare>(packed, scale, out[t]);
+    if constexpr (kShare == LaneShare::kPair) {
+      expand_token_word<F>(packed, scale, out[t]);
+    } else {
+      expand_word<F>(packed, operand_multiplier<F>(scale), out[t]);
+    }
   }
   const std::int64_t record =
       token / to.tile_tokens * to.chunks + chunk;  // of all tokens of a tile

@@ -90,7 +90,9 @@ struct Pieces {
 #pragma unroll
       for (int word = 0; word < 4; ++word) {
         unsigned out[4];
-        decode(all[word], scales[i], word / 2, out);
+        expand_token_word<F>(
+            all[word],
+            word < 2 || F != Family::kE4m3 ? scales[i] : scales[i] >> 8, out);
         slab[place / kTokenTiles][word][place % kTokenTiles][threadIdx.x % 32] =
             make_uint4(out[0], out[1], out[2], out[3]);
       }
@@ -99,21 +101,6 @@ struct Pieces {
       narrow &= scales[i] >= kNarrowFirst || magnitudes == 0;
     }
     return narrow;
-  }
-
-  // nvfp4: times 2^87, for weights that are times 2^-119.
-  __device__ static void decode(unsigned word, unsigned scale, int half,
-                                unsigned (&out)[4]) {
-    if constexpr (F == Family::kE4m3) {
-      const unsigned code = (half == 0 ? scale : scale >> 8) & 0x7fu;
-      const float s = __uint_as_float(code << 20) * 0x1p120f * 0x1p87f;
-      const unsigned bits = __float_as_uint(s) >> 16;
-      expand_word<F>(word, 0x7e807e80u, out);  // 2^126
-#pragma unroll
-      for (unsigned& pair : out) pair = multiply_pairs(pair, bits | bits << 16);
-    } else {
-      expand_word<F>(word, operand_multiplier<F>(scale), out);
-    }
   }
 };
 

@@ -111,6 +111,22 @@ __device__ inline void expand_word(unsigned w, unsigned multiplier,
   }
 }
 
+// A word of tokens for weights whose multipliers take fewer instructions: nvfp4
+// is times 2^87, for weights that are times 2^-119.
+template <Family F>
+__device__ inline void expand_token_word(unsigned word, unsigned scale,
+                                         unsigned (&out)[4]) {
+  if constexpr (F == Family::kE4m3) {
+    const float s = __uint_as_float((scale & 0x7fu) << 20) * 0x1p120f * 0x1p87f;
+    const unsigned bits = __float_as_uint(s) >> 16;
+    expand_word<F>(word, 0x7e807e80u, out);  // 2^126
+#pragma unroll
+    for (unsigned& pair : out) pair = multiply_pairs(pair, bits | bits << 16);
+  } else {
+    expand_word<F>(word, operand_multiplier<F>(scale), out);
+  }
+}
+
 // expand_word before its multiplications in 13 instructions: one product moves
 // a nibble's sign to the top and its magnitude to where the exponent begins.
 __device__ inline void expand_e2m1(unsigned w, unsigned (&out)[4]) {
