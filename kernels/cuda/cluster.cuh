@@ -89,9 +89,10 @@ __device__ inline void allow_next_launch() {
 #endif
 }
 // The same for a launch over `values`, unless they are as few as the
-// activations of few tokens: a product that began beside such a launch took 35
-// instead of 22 us (16 tokens, 4096 x 12288 weights, H100), presumably since
-// clusters that find no room at first wait for a round of the others.
+// activations of few tokens: with a product that began beside it such a launch
+// took 35 us, the product alone 22 (16 tokens, 4096 x 12288 weights, H100);
+// presumably clusters that find no room at first wait for a round of the
+// others.
 inline constexpr std::int64_t kOverlapValues = 1 << 21;
 __device__ inline void allow_next_launch(std::int64_t values) {
   if (values >= kOverlapValues) allow_next_launch();
@@ -119,8 +120,10 @@ struct LaunchShape {
   int cluster = 1;  // blocks along x; more than one needs can_overlap
 };
 
-// Launches a kernel that calls wait_for_previous_launch before it reads or
-// writes global memory, so that it may begin while the launch before it ends.
+// Launches a kernel that calls wait_for_previous_launch before it writes global
+// memory or reads it, so that it may begin while the launch before it ends. It
+// need not wait for what is older if that launch waits before it lets others
+// begin (fp4_expand_tokens.cuh).
 template <class... Parameters, class... Arguments>
 cudaError_t launch_overlapping(void (*kernel)(Parameters...),
                                const LaunchShape& shape,

@@ -84,23 +84,6 @@ struct StageScales {
   }
 };
 
-template <Family F, bool kNarrow>
-__device__ inline void expand_weights(unsigned w, unsigned multiplier,
-                                      unsigned (&out)[4]) {
-  if constexpr (F == Family::kStep) {
-    expand_word<F>(w, multiplier, out);
-  } else {
-    expand_e2m1(w, out);
-#pragma unroll
-    for (unsigned& pair : out) {
-      if constexpr (F == Family::kPowerOfTwo && !kNarrow) {
-        pair = multiply_pairs(pair, 0x7e807e80u);  // 2^126
-      }
-      pair = multiply_pairs(pair, multiplier);
-    }
-  }
-}
-
 // A warp's rows of weights. Eight lanes copy a row, 16 bytes each: bulk copies
 // of so few bytes reached a third of the bandwidth. What lies outside of the
 // matrix is zeros.

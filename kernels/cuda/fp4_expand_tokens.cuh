@@ -10,6 +10,7 @@
 
 #include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/fp4_operands.cuh"
+#include "kernels/cuda/launch.h"
 
 namespace wush::kernels::cuda {
 
@@ -101,7 +102,7 @@ cudaError_t launch_expand_tokens(const OperandRows<F>& x,
                                  const TokenWorkspace& to,
                                  cudaStream_t stream) {
   const auto blocks =
-      static_cast<unsigned>((to.padded_tokens * to.chunks * 4 + 255) / 256);
+      static_cast<unsigned>(ceil_div(to.padded_tokens * to.chunks * 4, 256));
   return launch_overlapping(expand_tokens_kernel<F, kShare>,
                             {dim3(blocks), 256, 0, stream}, x, to);
 }

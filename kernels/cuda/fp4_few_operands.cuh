@@ -233,18 +233,7 @@ struct WeightChunk {
                            : word == 1 ? words[r].y
                            : word == 2 ? words[r].z
                                        : words[r].w;
-        if constexpr (F == Family::kStep) {
-          expand_word<F>(w, multipliers[r], a[r]);
-        } else {
-          expand_e2m1(w, a[r]);
-#pragma unroll
-          for (unsigned& pair : a[r]) {
-            if constexpr (F == Family::kPowerOfTwo && !kNarrow) {
-              pair = multiply_pairs(pair, 0x7e807e80u);  // 2^126
-            }
-            pair = multiply_pairs(pair, multipliers[r]);
-          }
-        }
+        expand_weights<F, kNarrow>(w, multipliers[r], a[r]);
       }
 #pragma unroll
       for (int i = 0; i < Shape::kTiles; ++i) {

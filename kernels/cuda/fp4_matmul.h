@@ -32,7 +32,7 @@ enum class MatmulKernel : std::uint8_t {
 
 // Bytes of device memory that fp4_matmul needs for these sizes on the current
 // device (kHopper and kBatch: the activations as bfloat16, x.rows rounded up to
-// a tile; kBatch: sums of tiles that blocks share, 9 or 17 MB on an H100).
+// a tile; kBatch: sums of tiles that blocks share, 4 to 17 MB on an H100).
 Status fp4_matmul_workspace(MatmulKernel kernel, Format format,
                             std::int64_t x_rows, std::int64_t w_rows,
                             std::int64_t cols, std::int64_t* bytes);

@@ -405,20 +405,18 @@ Work share_work(std::int64_t tokens, std::int64_t features, std::int64_t cols,
   return work;
 }
 
-BatchWorkspace lay_out(std::int64_t tokens, std::int64_t cols, const Work& work,
-                       void* memory) {
+BatchWorkspace lay_out(std::int64_t tokens, const Work& work, void* memory) {
   BatchWorkspace to = {};
   const int tile = tile_tokens(tokens);
-  const std::int64_t padded = ceil_div(tokens, tile) * tile;
   auto* start = static_cast<std::uint8_t*>(memory);
   const auto take = [&](std::int64_t bytes) {
     std::uint8_t* from = start + to.bytes;
     to.bytes += ceil_div(bytes, 128) * 128;
     return from;
   };
-  to.tokens = {tile,    padded,  kChunks * ceil_div(cols, kStageColumns),
-               nullptr, nullptr, nullptr,
-               0};
+  to.tokens.tile_tokens = tile;
+  to.tokens.padded_tokens = ceil_div(tokens, tile) * tile;
+  to.tokens.chunks = std::int64_t{kChunks} * work.stages;
   to.tokens.operand = reinterpret_cast<uint4*>(take(to.tokens.operand_bytes()));
   to.tokens.narrow = take(to.tokens.narrow_bytes());
   to.counters = reinterpret_cast<unsigned*>(take(4 * work.tiles));
@@ -432,7 +430,7 @@ BatchWorkspace lay_out(std::int64_t tokens, std::int64_t cols, const Work& work,
 template <Family F, int kTokens>
 cudaError_t launch(const MatmulProblem& p) {
   const Work work = share_work(p.tokens, p.features, p.cols, p.multiprocessors);
-  const BatchWorkspace memory = lay_out(p.tokens, p.cols, work, p.workspace);
+  const BatchWorkspace memory = lay_out(p.tokens, work, p.workspace);
   const OperandRows<F> w{p.w.codes, p.w.scales, p.features, p.cols};
   const OperandRows<F> x{p.x.codes, p.x.scales, p.tokens, p.cols};
   if (const cudaError_t error =
@@ -472,8 +470,7 @@ namespace wush::kernels::cuda {
 std::int64_t batch_workspace(std::int64_t tokens, std::int64_t features,
                              std::int64_t cols, int multiprocessors) {
   return batch::lay_out(
-             tokens, cols,
-             batch::share_work(tokens, features, cols, multiprocessors),
+             tokens, batch::share_work(tokens, features, cols, multiprocessors),
              nullptr)
       .bytes;
 }

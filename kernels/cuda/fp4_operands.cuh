@@ -138,6 +138,24 @@ __device__ inline void expand_e2m1(unsigned w, unsigned (&out)[4]) {
   out[3] = (upper & 0x00f000f0u) * 0x0104u & kCode;
 }
 
+// A word of weights. kNarrow: the multiplier is a narrow_multiplier.
+template <Family F, bool kNarrow>
+__device__ inline void expand_weights(unsigned w, unsigned multiplier,
+                                      unsigned (&out)[4]) {
+  if constexpr (F == Family::kStep) {
+    expand_word<F>(w, multiplier, out);
+  } else {
+    expand_e2m1(w, out);
+#pragma unroll
+    for (unsigned& pair : out) {
+      if constexpr (F == Family::kPowerOfTwo && !kNarrow) {
+        pair = multiply_pairs(pair, 0x7e807e80u);  // 2^126
+      }
+      pair = multiply_pairs(pair, multiplier);
+    }
+  }
+}
+
 // The packed rows of one operand.
 template <Family F>
 struct OperandRows {
