@@ -11,14 +11,14 @@
 
 namespace wush::kernels::cuda {
 
-// Blocks of a cluster along x, and which of them this one is.
-__device__ inline int cluster_blocks() {
+// Which cluster this block is of, along x, and which of its blocks it is.
+__device__ inline int cluster_index() {
 #if __CUDA_ARCH__ >= 900
-  int blocks;
-  asm("mov.u32 %0, %%cluster_nctaid.x;" : "=r"(blocks));
-  return blocks;
+  int index;
+  asm("mov.u32 %0, %%clusterid.x;" : "=r"(index));
+  return index;
 #else
-  return 1;
+  return static_cast<int>(blockIdx.x);
 #endif
 }
 __device__ inline int cluster_rank() {
@@ -32,44 +32,24 @@ __device__ inline int cluster_rank() {
 }
 
 // A barrier of all threads of the cluster; shared memory written before it can
-// be read by the other blocks after it.
-__device__ inline void cluster_sync() {
+// be read by the other blocks after it. Between arriving and waiting a thread
+// may do what does not depend on the others.
+__device__ inline void cluster_arrive() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+#endif
+}
+__device__ inline void cluster_wait() {
+#if __CUDA_ARCH__ >= 900
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 #else
   __syncthreads();
 #endif
 }
 
-// What block `rank` of the cluster has at this place of its shared memory.
-__device__ inline float load_shared_of(const float* place, int rank) {
-#if __CUDA_ARCH__ >= 900
-  unsigned address;
-  asm("mapa.shared::cluster.u32 %0, %1, %2;"
-      : "=r"(address)
-      : "r"(shared_address(place)), "r"(rank));
-  float value;
-  asm volatile("ld.shared::cluster.f32 %0, [%1];"
-               : "=f"(value)
-               : "r"(address)
-               : "memory");
-  return value;
-#else
-  return *place;
-#endif
-}
-
-// Arrives at block `rank`'s barrier that lies where this block has `barrier`.
-__device__ inline void barrier_arrive_of(std::uint64_t* barrier, int rank) {
-#if __CUDA_ARCH__ >= 900
-  asm volatile(
-      "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
-      "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(
-          shared_address(barrier)),
-      "r"(rank)
-      : "memory");
-#endif
+__device__ inline void cluster_sync() {
+  cluster_arrive();
+  cluster_wait();
 }
 
 // Brings the line of 128 bytes that holds *from to the second-level cache. It

@@ -1,107 +1,124 @@
-// The operands of fp4_matmul_few.cu: activations decoded to shared memory,
-// weights copied to it and decoded in registers.
+// The operands of fp4_matmul_few.cu: tokens decoded to shared memory, weights
+// copied to it and decoded in registers.
 #pragma once
 
 #include <cstdint>
 
 #include "kernels/cuda/cluster.cuh"
-#include "kernels/cuda/fp4_matmul_kernels.h"
+#include "kernels/cuda/fp4_few_plan.cuh"
 #include "kernels/cuda/fp4_operands.cuh"
 #include "kernels/cuda/ptx.cuh"
 
 namespace wush::kernels::cuda::few {
 
-inline constexpr int kWarps = 8, kThreads = kWarps * 32;
-inline constexpr int kFeatures = 128;  // of a block
-inline constexpr int kMostBlocks = 8;  // of a cluster
-
 // kTokenTiles tiles of 8 tokens.
 template <Family F, int kTokenTiles>
 struct Few {
-  // A warp's tiles of 16 features: with one, reading 32 tokens from shared
-  // memory for every 16 features would take most of its bandwidth.
-  static constexpr int kTiles = kTokenTiles == 4 ? 2 : 1;
-  static constexpr int kRows = 2 * kTiles;  // of a lane, 8 rows apart
-  static constexpr int kColumnWarps = 16 * kTiles * kWarps / kFeatures;
-  static constexpr int kFeatureWarps = kWarps / kColumnWarps;
-  // Chunks that a warp copies at once, so that 256 bytes of a row are read
-  // together; 64 bytes at a time took a tenth longer.
-  static constexpr int kRun = 4 / kColumnWarps;
-  // Chunks of activations that are decoded at once.
-  static constexpr int kSlab = kTokenTiles == 1 ? 8 : 4;
-  static constexpr int kPieces = kSlab * kTokenTiles * 32 / kThreads;
+  static constexpr int kTokens = 8 * kTokenTiles;
+  static constexpr int kTileSums = kFeatures * kTokens;
   // Scales of one row and chunk.
   static constexpr int kScaleBytes = F == Family::kPowerOfTwo ? 4 : 8;
 
+  // Pairs of a warp under way beside the one in registers: as many as leave
+  // room for 2048 columns of 32 tokens or 4096 of 16.
+  static constexpr int kStages = kTokenTiles == 4 ? 1 : 2;
+
   struct Stage {
-    uint4 codes[kRun][kRows][32];  // every lane reads back what it copied
-    std::uint8_t scales[16 * kTiles][kRun][kScaleBytes];
+    uint4 codes[kPair][2][32];  // every lane reads back what it copied
+    std::uint8_t scales[kPair][kFeatures][kScaleBytes];
   };
-  using Slab = uint4[kSlab][4][kTokenTiles][32];
-  struct Shared {
-    Slab slab;
-    Stage ring[kWarps][2];
-  };
-  // The sums, in place of Shared; rows of 132 so that the lanes of a warp write
-  // to different banks.
-  using Sums = float[kColumnWarps][8 * kTokenTiles][kFeatures + 4];
-  static_assert(sizeof(Sums) <= sizeof(Shared));
+  // A pair of chunks of the tokens: what lane `lane` needs for the two matrix
+  // instructions of a word of the weights.
+  using TokenPair = uint4[kPair][4][kTokenTiles][32];  // [][word][tile][lane]
 };
 
-// Activations on their way to the slab: 32 columns of a token each.
-template <Family F, int kTokenTiles>
-struct Pieces {
-  using Shape = Few<F, kTokenTiles>;
-  uint4 words[Shape::kPieces];
-  unsigned scales[Shape::kPieces];  // nvfp4: two
+// Multiplier of a token's codes in one multiplication instead of two (mxfp4):
+// for scales of at most 2, whose product with the 2^126 of a code's place is a
+// bfloat16.
+inline constexpr unsigned kPlainLast = 128;
+__device__ inline unsigned plain_multiplier(unsigned scale) {
+  return scale * 0x00800080u + 126u * 0x00800080u;
+}
 
-  // From chunk `first` on, zeros from `last` on.
-  __device__ void load(const OperandRows<F>& x, std::int64_t token, int first,
-                       int last) {
-    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+// 32 columns of a token; the warp's lanes come together.
+template <Family F>
+__device__ inline void expand_token(const uint4& words, unsigned scales,
+                                    unsigned (&out)[4][4]) {
+  const unsigned all[4] = {words.x, words.y, words.z, words.w};
+  if (F == Family::kPowerOfTwo && __all_sync(kFullWarp, scales <= kPlainLast)) {
+    const unsigned multiplier = plain_multiplier(scales);
 #pragma unroll
-    for (int i = 0; i < Shape::kPieces; ++i) {
-      const int place = (threadIdx.x + i * kThreads) / 32;
-      const int chunk = first + place / kTokenTiles;
-      const std::int64_t row = token + place % kTokenTiles * 8 + g;
-      words[i] = make_uint4(0, 0, 0, 0);
-      scales[i] = 0;
-      if (row >= x.rows || chunk >= last) continue;
-      const std::int64_t index =
-          row * x.cols + chunk * std::int64_t{kChunkColumns} + 32 * t;
-      words[i] = __ldg(reinterpret_cast<const uint4*>(x.codes + index / 2));
+    for (int i = 0; i < 4; ++i) {
+      expand_weights<F, true>(all[i], multiplier, out[i]);
+    }
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    expand_token_word<F>(
+        all[i], i < 2 || F != Family::kE4m3 ? scales : scales >> 8, out[i]);
+  }
+}
+
+// Pieces of 32 columns of eight tokens, four at a time of each warp, from
+// packed in global memory to decoded in shared memory. Zeros beyond the matrix.
+template <Family F, int kTokenTiles>
+class TokenPieces {
+  using Shape = Few<F, kTokenTiles>;
+  static constexpr int kAhead = 4;
+  static constexpr int kOfPair = kPair * kTokenTiles;
+
+ public:
+  static constexpr int kStride = kAhead * kWarps;
+
+  // The pieces piece, piece + kWarps, ... of the pairs from `first` on.
+  __device__ void load(const OperandRows<F>& x, std::int64_t token, int first,
+                       int piece) {
+    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    const int groups = static_cast<int>(x.cols / 32);
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i, piece += kWarps) {
+      const std::int64_t row = token + piece % kTokenTiles * 8 + g;
+      const int column = (kPair * first + piece / kTokenTiles) * 4 + t;
+      words_[i] = make_uint4(0, 0, 0, 0);
+      scales_[i] = 0;
+      if (row >= x.rows || column >= groups) continue;
+      const std::int64_t group = row * groups + column;
+      words_[i] = __ldg(reinterpret_cast<const uint4*>(x.codes) + group);
       if constexpr (F == Family::kPowerOfTwo) {
-        scales[i] =
-            __ldg(static_cast<const std::uint8_t*>(x.scales) + index / 32);
+        scales_[i] = __ldg(static_cast<const std::uint8_t*>(x.scales) + group);
       } else {
-        scales[i] =
-            __ldg(static_cast<const std::uint16_t*>(x.scales) + index / 32);
+        scales_[i] = __ldg(static_cast<const std::uint16_t*>(x.scales) + group);
       }
     }
   }
 
-  // Decodes; false if narrow weights could make products too small.
-  __device__ bool store(typename Shape::Slab& slab) const {
+  // What was loaded of the first `pieces`; false if narrow weights could make
+  // the thread's products too small (mxfp4).
+  __device__ bool store(typename Shape::TokenPair* to, int piece,
+                        int pieces) const {
     bool narrow = true;
 #pragma unroll
-    for (int i = 0; i < Shape::kPieces; ++i) {
-      const int place = (threadIdx.x + i * kThreads) / 32;
-      const unsigned all[4] = {words[i].x, words[i].y, words[i].z, words[i].w};
+    for (int i = 0; i < kAhead; ++i, piece += kWarps) {
+      if (piece >= pieces) break;
+      unsigned out[4][4];
+      expand_token<F>(words_[i], scales_[i], out);
+      auto& chunk = to[piece / kOfPair][piece / kTokenTiles % kPair];
 #pragma unroll
       for (int word = 0; word < 4; ++word) {
-        unsigned out[4];
-        expand_token_word<F>(
-            all[word],
-            word < 2 || F != Family::kE4m3 ? scales[i] : scales[i] >> 8, out);
-        slab[place / kTokenTiles][word][place % kTokenTiles][threadIdx.x % 32] =
-            make_uint4(out[0], out[1], out[2], out[3]);
+        chunk[word][piece % kTokenTiles][threadIdx.x % 32] =
+            make_uint4(out[word][0], out[word][1], out[word][2], out[word][3]);
       }
       const unsigned magnitudes =
-          (all[0] | all[1] | all[2] | all[3]) & 0x77777777u;
-      narrow &= scales[i] >= kNarrowFirst || magnitudes == 0;
+          (words_[i].x | words_[i].y | words_[i].z | words_[i].w) & 0x77777777u;
+      narrow &= scales_[i] >= kNarrowFirst || magnitudes == 0;
     }
     return narrow;
   }
+
+ private:
+  uint4 words_[kAhead];
+  unsigned scales_[kAhead];  // nvfp4: two
 };
 
 // Multiplier of a weight's codes, twice in a word: 3 instructions or fewer.
@@ -113,137 +130,147 @@ __device__ inline unsigned weight_multiplier(unsigned scale, int half) {
         __byte_perm(scale & 0x7f7fu, 0, half == 0 ? 0x4040u : 0x4141u);
     return multiply_pairs(bits << 4, 0x7f007f00u);
   } else if constexpr (F == Family::kPowerOfTwo && kNarrow) {
-    return scale * 0x00800080u + ((126u - kNarrowShift) * 0x00800080u);
+    return scale * 0x00800080u + (126u - kNarrowShift) * 0x00800080u;
   } else {
     return operand_multiplier<F>(scale);
   }
 }
 
-// A warp's weights, run by run through its ring.
+// A warp's weights: of every tile that it takes, every `stride`th pair of the
+// block's, from `own` on. Rows and chunks outside of the matrix are zeros.
 template <Family F, int kTokenTiles>
-struct Weights {
+class WeightCopies {
   using Shape = Few<F, kTokenTiles>;
-  const std::uint8_t* codes[Shape::kRows];  // the lane's 16 bytes of chunk 0
-  const std::uint8_t* scales;               // row `lane` of the warp
-  int next, last;                           // chunk to copy next, end
 
-  // Rows outside of the matrix repeat its last one and are not stored.
-  __device__ Weights(const OperandRows<F>& w, std::int64_t feature, int first,
-                     int end)
-      : next(first), last(end) {
-    const int lane = threadIdx.x % 32;
-#pragma unroll
-    for (int r = 0; r < Shape::kRows; ++r) {
-      const std::int64_t row = min(feature + 8 * r + lane / 4, w.rows - 1);
-      codes[r] = w.codes + row * (w.cols / 2) + lane % 4 * 16;
-    }
-    const std::int64_t row =
-        min(feature + lane % (16 * Shape::kTiles), w.rows - 1);
-    scales = static_cast<const std::uint8_t*>(w.scales) +
-             row * (w.cols / kChunkColumns) * Shape::kScaleBytes;
+ public:
+  // Of `tiles` tiles, the first at `feature`, the next `features` on. The block
+  // has `pairs` pairs from `first` on.
+  __device__ WeightCopies(const OperandRows<F>& w, std::int64_t feature,
+                          int features, int tiles, int first, int pairs,
+                          int own, int stride)
+      : pitch_(static_cast<int>(w.cols / kChunkColumns)),
+        features_(features),
+        tiles_(tiles),
+        pairs_(pairs),
+        pair_(own),
+        own_(own),
+        stride_(stride),
+        rows_(
+            static_cast<int>(min(w.rows - feature, std::int64_t{0x7fffffff}))),
+        chunks_(pitch_ - kPair * first) {
+    const int lane = threadIdx.x % 32, chunk = kPair * (first + own);
+    codes_ =
+        w.codes + ((feature + lane / 4) * pitch_ + chunk) * 64 + lane % 4 * 16;
+    scales_ =
+        static_cast<const std::uint8_t*>(w.scales) +
+        ((feature + lane % kFeatures) * pitch_ + chunk + lane / kFeatures) *
+            Shape::kScaleBytes;
   }
 
-  // The first 512 bytes of every row, to the second-level cache: a line for
-  // every lane.
-  __device__ void prefetch() const {
-    const int t = threadIdx.x % 4;
-    if (next + 2 * t >= last) return;
-#pragma unroll
-    for (int r = 0; r < Shape::kRows; ++r) {
-      prefetch_line(codes[r] + next * std::int64_t{64} + (128 - 16) * t);
-    }
-  }
-
+  // The next pair; nothing after the last.
   __device__ void start(typename Shape::Stage& stage) {
-    const int lane = threadIdx.x % 32;
-    const std::int64_t offset = next * std::int64_t{64};
-    const std::uint8_t* scale =
-        scales + next * std::int64_t{Shape::kScaleBytes};
-#pragma unroll
-    for (int r = 0; r < Shape::kRows; ++r) {
-#pragma unroll
-      for (int c = 0; c < Shape::kRun; ++c) {
-        if (next + c < last) {
-          copy_async_16(&stage.codes[c][r][lane], codes[r] + offset + 64 * c,
-                        true);
-        }
-      }
+    if (tiles_ > 0) {
+      const int lane = threadIdx.x % 32, g = lane / 4;
+      const std::uint8_t* lower = codes_ + pitch_ * std::int64_t{8 * 64};
+      const bool second = kPair * pair_ + 1 < chunks_;
+      copy_async_16(&stage.codes[0][0][lane], codes_, g < rows_);
+      copy_async_16(&stage.codes[0][1][lane], lower, g + 8 < rows_);
+      copy_async_16(&stage.codes[1][0][lane], codes_ + 64, second && g < rows_);
+      copy_async_16(&stage.codes[1][1][lane], lower + 64,
+                    second && g + 8 < rows_);
+      copy_async_small<Shape::kScaleBytes>(
+          stage.scales[lane / kFeatures][lane % kFeatures], scales_,
+          (second || lane < kFeatures) && lane % kFeatures < rows_);
+      advance();
     }
-    if (Shape::kTiles == 2 || lane < 16) {
-#pragma unroll
-      for (int c = 0; c < Shape::kRun; ++c) {
-        if (next + c < last) {
-          copy_async_small<Shape::kScaleBytes>(
-              stage.scales[lane % (16 * Shape::kTiles)][c],
-              scale + c * Shape::kScaleBytes);
-        }
-      }
-    }
-    next += Shape::kRun * Shape::kColumnWarps;
     commit_copies();
   }
+
+ private:
+  __device__ void advance() {
+    std::int64_t on = kPair * stride_;
+    pair_ += stride_;
+    if (pair_ >= pairs_) {
+      on = features_ * std::int64_t{pitch_} - kPair * (pair_ - stride_ - own_);
+      pair_ = own_;
+      rows_ -= features_;
+      --tiles_;
+    }
+    codes_ += on * 64;
+    scales_ += on * Shape::kScaleBytes;
+  }
+
+  const std::uint8_t* codes_;  // of the lane
+  const std::uint8_t* scales_;
+  int pitch_;  // chunks of a row
+  int features_, tiles_, pairs_, pair_, own_, stride_;
+  int rows_, chunks_;  // of the matrix, from the tile's and block's first on
 };
 
-// One chunk of a warp, in registers.
+// A pair of a warp's tile, in registers.
 template <Family F, int kTokenTiles>
-struct WeightChunk {
+struct WeightPair {
   using Shape = Few<F, kTokenTiles>;
-  using Sum = float[Shape::kTiles][kTokenTiles][4];
-  uint4 words[Shape::kRows];
-  unsigned scales[Shape::kRows];
+  uint4 words[kPair][2];  // rows g and g + 8
+  unsigned scales[kPair][2];
 
-  __device__ void read(const typename Shape::Stage& stage, int c) {
+  __device__ void read(const typename Shape::Stage& stage) {
     const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
 #pragma unroll
-    for (int r = 0; r < Shape::kRows; ++r) {
-      words[r] = stage.codes[c][r][lane];
-      const std::uint8_t* row = stage.scales[8 * r + g][c];
+    for (int i = 0; i < kPair * 2; ++i) {
+      const int c = i / 2, r = i % 2;
+      words[c][r] = stage.codes[c][r][lane];
+      const std::uint8_t* row = stage.scales[c][8 * r + g];
       if constexpr (F == Family::kPowerOfTwo) {
-        scales[r] = row[t];
+        scales[c][r] = row[t];
       } else {
-        scales[r] = reinterpret_cast<const std::uint16_t*>(row)[t];
+        scales[c][r] = reinterpret_cast<const std::uint16_t*>(row)[t];
       }
     }
   }
 
+  // Whether all scales of the warp are.
   __device__ bool narrow() const {
-    bool all = true;
-#pragma unroll
-    for (int r = 0; r < Shape::kRows; ++r) all &= is_narrow(scales[r]);
-    return __all_sync(kFullWarp, all) != 0;
+    const unsigned upper = max(scales[0][0] - kNarrowFirst,  // wraps around
+                               scales[0][1] - kNarrowFirst);
+    const unsigned lower =
+        max(scales[1][0] - kNarrowFirst, scales[1][1] - kNarrowFirst);
+    return __all_sync(kFullWarp,
+                      max(upper, lower) <= kNarrowLast - kNarrowFirst) != 0;
   }
 
   template <bool kNarrow>
-  __device__ void multiply(const uint4 (&x)[4][kTokenTiles][32],
-                           Sum& sum) const {
+  __device__ void multiply(const typename Shape::TokenPair& tokens,
+                           float (&sum)[kTokenTiles][4]) const {
     const int lane = threadIdx.x % 32;
-    unsigned multipliers[Shape::kRows];
 #pragma unroll
-    for (int word = 0; word < 4; ++word) {
-      uint4 b[kTokenTiles];
+    for (int c = 0; c < kPair; ++c) {
+      unsigned multipliers[2];
 #pragma unroll
-      for (int j = 0; j < kTokenTiles; ++j) b[j] = x[word][j][lane];
-      unsigned a[Shape::kRows][4];
+      for (int word = 0; word < 4; ++word) {
+        uint4 b[kTokenTiles];
 #pragma unroll
-      for (int r = 0; r < Shape::kRows; ++r) {
-        if (word == 0 || (F == Family::kE4m3 && word == 2)) {
-          multipliers[r] = weight_multiplier<F, kNarrow>(scales[r], word / 2);
+        for (int j = 0; j < kTokenTiles; ++j) b[j] = tokens[c][word][j][lane];
+        unsigned a[2][4];
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+          if (word == 0 || (F == Family::kE4m3 && word == 2)) {
+            multipliers[r] =
+                weight_multiplier<F, kNarrow>(scales[c][r], word / 2);
+          }
+          const uint4& four = words[c][r];
+          const unsigned w = word == 0   ? four.x
+                             : word == 1 ? four.y
+                             : word == 2 ? four.z
+                                         : four.w;
+          expand_weights<F, kNarrow>(w, multipliers[r], a[r]);
         }
-        const unsigned w = word == 0   ? words[r].x
-                           : word == 1 ? words[r].y
-                           : word == 2 ? words[r].z
-                                       : words[r].w;
-        expand_weights<F, kNarrow>(w, multipliers[r], a[r]);
-      }
-#pragma unroll
-      for (int i = 0; i < Shape::kTiles; ++i) {
-        const unsigned(&u)[4] = a[2 * i], (&l)[4] = a[2 * i + 1];
-        const unsigned low[4] = {u[0], l[0], u[1], l[1]};
-        const unsigned high[4] = {u[2], l[2], u[3], l[3]};
+        const unsigned low[4] = {a[0][0], a[1][0], a[0][1], a[1][1]};
+        const unsigned high[4] = {a[0][2], a[1][2], a[0][3], a[1][3]};
 #pragma unroll
         for (int j = 0; j < kTokenTiles; ++j) {
-          multiply_accumulate(sum[i][j], low, b[j].x, b[j].y);
-          multiply_accumulate(sum[i][j], high, b[j].z, b[j].w);
+          multiply_accumulate(sum[j], low, b[j].x, b[j].y);
+          multiply_accumulate(sum[j], high, b[j].z, b[j].w);
         }
       }
     }

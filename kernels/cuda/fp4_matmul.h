@@ -20,8 +20,8 @@ enum class MatmulKernel : std::uint8_t {
   kAuto,
   kSmall,     // few tokens: reads the weights once, mma.sync, sm_80; falls to
               // kPortable's tiles where cols is not a multiple of 32
-  kBatch,     // few tokens of large weights: wgmma; sm_90a, cols a multiple of
-              // 128
+  kBatch,     // up to 64 tokens of large weights: wgmma; sm_90a, cols a
+              // multiple of 128
   kPortable,  // mma.sync on tiles of 128 x 128, sm_80
   kHopper,    // wgmma; sm_90a, cols a multiple of 32
   kBlockScaled,  // mma.sync with block_scale; sm_120a, mxfp4, mxfp4-ocp and

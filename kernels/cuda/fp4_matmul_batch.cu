@@ -1,6 +1,6 @@
-// Products with few tokens on sm_90a, bound by reading the weights: y^T = W x^T
-// by warpgroup matrix instructions, whose second operand is as narrow as the
-// tokens are few.
+// Products with 64 tokens or fewer on sm_90a, chosen for more than 16 and large
+// weights; bound by reading them: y^T = W x^T by warpgroup matrix instructions,
+// whose second operand is as narrow as the tokens are few.
 //
 // A small kernel before decodes the tokens once (fp4_expand_tokens.cuh). What
 // the product needs:
@@ -33,7 +33,7 @@ constexpr int kBlocksAtOnce = kTokens <= 32 ? 2 : 1;
 
 template <Family F, int kTokens>
 struct Batch {
-  static constexpr int kSlabs = kTokens <= 16 ? 3 : 2;
+  static constexpr int kSlabs = 2;
 
   struct Half {
     uint4 rows[kTokens][8];  // 64 columns of each token, at a multiple of 1024
@@ -168,7 +168,7 @@ __device__ inline bool add_parts(Sums<kTokens>& sum, bool* last, int tile,
     sum[i / (kTokens / 2)][i % (kTokens / 2)] = 0;
   }
   // Several parts' loads under way together.
-  constexpr int kAhead = kCount <= 16 ? 4 : kCount <= 32 ? 2 : 1;
+  constexpr int kAhead = kCount <= 32 ? 2 : 1;
   for (int of = from; of <= to; of += kAhead) {
     float4 parts[kAhead][kCount / 4];
 #pragma unroll
@@ -389,7 +389,7 @@ __global__ __launch_bounds__(
 }
 
 constexpr int tile_tokens(std::int64_t tokens) {
-  return tokens <= 8 ? 8 : tokens <= 16 ? 16 : tokens <= 32 ? 32 : 64;
+  return tokens <= 32 ? 32 : 64;
 }
 
 Work share_work(std::int64_t tokens, std::int64_t features, std::int64_t cols,
@@ -450,16 +450,7 @@ cudaError_t launch(const MatmulProblem& p) {
 
 template <Family F>
 cudaError_t launch_family(const MatmulProblem& p) {
-  switch (tile_tokens(p.tokens)) {
-    case 8:
-      return launch<F, 8>(p);
-    case 16:
-      return launch<F, 16>(p);
-    case 32:
-      return launch<F, 32>(p);
-    default:
-      return launch<F, 64>(p);
-  }
+  return tile_tokens(p.tokens) == 32 ? launch<F, 32>(p) : launch<F, 64>(p);
 }
 
 }  // namespace

@@ -2,23 +2,30 @@
 // weights as its first operand, so that 16 x 8 tiles waste nothing from 8
 // tokens on.
 //
-// A block of eight warps takes 128 features and a share of the columns. What
-// that needs:
-//  - bytes in flight: every warp keeps two runs of four chunks of 128
-//    columns under way, up to 128 KiB a multiprocessor;
-//  - few instructions a weight: activations are decoded once for the block, in
-//    the order of the matrix operands, to shared memory; weights in registers,
-//    where one multiplication applies both the exponent's bias and the scale;
-//  - work for every multiprocessor: the blocks of a cluster (sm_90) share a
-//    tile's columns and add their sums through each other's shared memory, in
-//    the order of the blocks, so that results do not depend on timing;
+// A block of sixteen warps to a multiprocessor decodes its columns of all
+// tokens once, in the order of the matrix operands, to shared memory, where
+// they stay; then the weights pass, in tiles of 16 features. What that needs:
+//  - few instructions a weight: weights are decoded in registers, where one
+//    multiplication applies both the exponent's bias and the scale;
+//  - bytes in flight: every warp keeps one or two pairs of chunks, 128 bytes of
+//    each row, under way through the ends of tiles;
+//  - the same work for every multiprocessor and long stretches of every row:
+//    the warps of a block are groups that take tiles in turn, the warps of a
+//    group share its columns, pair by pair; where a block has no room for all
+//    columns of the tokens, those of a cluster (sm_90) share them;
+//  - sums that wait for nobody: a warp sends its sums of a tile to those that
+//    add them, and goes on; they are added while the next tile is multiplied,
+//    in the order of blocks and warps, so that results do not depend on timing;
+//  - tokens before weights: the first thing that a block asks of the memory;
+//    behind the copies of all blocks' weights they came 3 us later;
 //  - no gap between launches: the next one begins while this one ends and
-//    brings its first weights to the second-level cache; it reads and writes
-//    only after this one has ended.
-#include <algorithm>
-
+//    brings its tokens to the second-level cache; it reads and writes only
+//    after this one has ended.
+#include "kernels/cuda/barrier.cuh"
 #include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/fp4_few_operands.cuh"
+#include "kernels/cuda/fp4_few_plan.cuh"
+#include "kernels/cuda/fp4_few_sums.cuh"
 #include "kernels/cuda/fp4_matmul_kernels.h"
 #include "kernels/cuda/fp4_output.cuh"
 #include "kernels/cuda/launch.h"
@@ -26,224 +33,226 @@
 namespace wush::kernels::cuda::few {
 namespace {
 
-// Adds the sums of the column warps and of the cluster's blocks, in this order.
-template <class Sums>
-__device__ inline float add_sums(const Sums& sums, int m, int n, int blocks) {
-  constexpr int kColumnWarps = sizeof(Sums) / sizeof(sums[0]);
-  float parts[kMostBlocks][kColumnWarps];
-#pragma unroll
-  for (int b = 0; b < kMostBlocks; ++b) {
-#pragma unroll
-    for (int w = 0; w < kColumnWarps; ++w) {
-      parts[b][w] = b < blocks ? load_shared_of(&sums[w][m][n], b) : 0.0f;
-    }
-  }
-  float total = 0;
-#pragma unroll
-  for (int b = 0; b < kMostBlocks; ++b) {
-#pragma unroll
-    for (int w = 0; w < kColumnWarps; ++w) total += parts[b][w];
-  }
-  return total;
-}
-
-// Adds the sums of all warps of the cluster and stores them; `memory` is free.
-template <Family F, int kTokenTiles>
-__device__ inline void finish(
-    const typename WeightChunk<F, kTokenTiles>::Sum& sum, void* memory,
-    int column_warp, int warp_feature, std::int64_t feature, std::int64_t token,
-    std::int64_t features, std::int64_t rows, const MmaOutput& out) {
-  using Shape = Few<F, kTokenTiles>;
-  const int lane = threadIdx.x % 32;
-  const int blocks = cluster_blocks(), rank = cluster_rank();
-  auto& sums = *static_cast<typename Shape::Sums*>(memory);
-#pragma unroll
-  for (int i = 0; i < Shape::kTiles * kTokenTiles * 4; ++i) {
-    const int r = i % 4, j = i / 4 % kTokenTiles, tile = i / 4 / kTokenTiles;
-    sums[column_warp][8 * j + lane % 4 * 2 + r % 2]
-        [warp_feature + 16 * tile + lane / 4 + r / 2 * 8] = sum[tile][j][r];
-  }
-  cluster_sync();
-  const int tokens =
-      static_cast<int>(min(std::int64_t{8 * kTokenTiles}, rows - token));
-  for (int i = rank * kThreads + threadIdx.x; i < tokens * kFeatures;
-       i += blocks * kThreads) {
-    const int m = i / kFeatures, n = i % kFeatures;
-    const float total = add_sums(sums, m, n, blocks);
-    if (feature + n < features)
-      out.store(token + m, feature + n, features, total);
-  }
-  cluster_sync();  // a block that ends takes its shared memory along
-}
-
-// Needs cols % 128 == 0 and at least as many chunks as blocks in a cluster.
-template <Family F, int kTokenTiles>
-__global__ __launch_bounds__(kThreads,
-                             2) void few_matmul_kernel(OperandRows<F> w,
-                                                       OperandRows<F> x,
-                                                       MmaOutput out) {
-  using Shape = Few<F, kTokenTiles>;
-  extern __shared__ uint4 dynamic[];
-  auto& shared = *reinterpret_cast<typename Shape::Shared*>(dynamic);
-  const int warp = threadIdx.x / 32;
-  const int blocks = cluster_blocks(), rank = cluster_rank();
-  const int chunks = static_cast<int>(w.cols / kChunkColumns);
-  const int first = chunks * rank / blocks;
-  const int last = chunks * (rank + 1) / blocks;
-  const std::int64_t feature = blockIdx.x / blocks * std::int64_t{kFeatures};
-  const std::int64_t token = blockIdx.y * std::int64_t{8 * kTokenTiles};
-  const int column_warp = warp / Shape::kFeatureWarps;
-  const int warp_feature = warp % Shape::kFeatureWarps * 16 * Shape::kTiles;
-
-  Weights<F, kTokenTiles> weights(w, feature + warp_feature,
-                                  first + column_warp * Shape::kRun, last);
-  allow_next_launch();
-  weights.prefetch();
-  wait_for_previous_launch();
-  weights.start(shared.ring[warp][0]);
-  weights.start(shared.ring[warp][1]);
-  Pieces<F, kTokenTiles> pieces;
-  pieces.load(x, token, first, last);
-
-  // mxfp4 sums lack the narrow weights' power of two until the first chunk with
-  // scales out of the narrow range, which is rare.
-  constexpr float kMissing = static_cast<float>(1 << kNarrowShift);
-  typename WeightChunk<F, kTokenTiles>::Sum sum = {};
-  bool wide = F != Family::kPowerOfTwo;
-  const auto widen = [&] {
-    wide = true;
-#pragma unroll
-    for (int i = 0; i < Shape::kTiles * kTokenTiles * 4; ++i) {
-      sum[i / 4 / kTokenTiles][i / 4 % kTokenTiles][i % 4] *= kMissing;
-    }
-  };
-  int stage = 0;
-  for (int slab = first; slab < last; slab += Shape::kSlab) {
-    const bool narrow = __syncthreads_and(pieces.store(shared.slab)) != 0;
-    pieces.load(x, token, slab + Shape::kSlab, last);
-    const int end = min(Shape::kSlab, last - slab);
-    for (int run = column_warp * Shape::kRun; run < end;
-         run += Shape::kRun * Shape::kColumnWarps) {
-      wait_copies<1>();
-      __syncwarp();  // scales were copied by other lanes
-      const auto& copied = shared.ring[warp][stage];
-#pragma unroll 1
-      for (int c = 0; c < min(Shape::kRun, end - run); ++c) {
-        WeightChunk<F, kTokenTiles> chunk;
-        chunk.read(copied, c);
-        if constexpr (F == Family::kPowerOfTwo) {
-          if (!wide && !(chunk.narrow() && narrow)) widen();
-          if (!wide) chunk.template multiply<true>(shared.slab[run + c], sum);
-        }
-        if (wide) chunk.template multiply<false>(shared.slab[run + c], sum);
-      }
-      __syncwarp();
-      weights.start(shared.ring[warp][stage]);
-      stage ^= 1;
-    }
-    __syncthreads();
-  }
-  if (!wide) widen();
-
-  finish<F, kTokenTiles>(sum, dynamic, column_warp, warp_feature, feature,
-                         token, w.rows, x.rows, out);
-}
-
-// Clusters of every size that the device runs at once: fewer than its
-// multiprocessors hold of single blocks, since a cluster lies within a part of
-// the device.
-struct Resident {
-  int clusters[kMostBlocks + 1];
+// Shared memory before the tokens.
+template <class Shape>
+struct alignas(16) WarpsMemory {
+  using Sums = GroupSums<Shape::kTileSums>;
+  typename Shape::Stage ring[kWarps][Shape::kStages];
+  float sums[kWarps][Sums::kRoom];
+  typename Sums::Barriers barriers[kWarps];  // of groups
 };
 
-// How a launch of clusters of `blocks` differs from a plain one.
-void describe_cluster(int blocks, cudaLaunchAttribute* attribute) {
-  attribute->id = cudaLaunchAttributeClusterDimension;
-  attribute->val.clusterDim.x = static_cast<unsigned>(blocks);
-  attribute->val.clusterDim.y = 1;
-  attribute->val.clusterDim.z = 1;
-}
-
-template <class Kernel>
-Resident query_resident(Kernel* kernel, int bytes) {
-  Resident resident = {};
-  for (int blocks = 1; blocks <= kMostBlocks; ++blocks) {
-    cudaLaunchAttribute attribute = {};
-    describe_cluster(blocks, &attribute);
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(static_cast<unsigned>(blocks));
-    config.blockDim = dim3(kThreads);
-    config.dynamicSmemBytes = static_cast<std::size_t>(bytes);
-    config.attrs = &attribute;
-    config.numAttrs = 1;
-    if (cudaOccupancyMaxActiveClusters(&resident.clusters[blocks], kernel,
-                                       &config) != cudaSuccess) {
-      resident.clusters[blocks] = 0;
-      static_cast<void>(cudaGetLastError());
+// The block's tokens to the second-level cache.
+template <class Shape, Family F>
+__device__ inline void prefetch_tokens(const OperandRows<F>& x,
+                                       std::int64_t token, int first,
+                                       int pairs) {
+  constexpr int kOfToken = kThreads / Shape::kTokens;  // threads
+  constexpr int kScales = kPair * Shape::kScaleBytes;
+  const std::int64_t row = token + threadIdx.x / kOfToken;
+  if (row >= x.rows) return;
+  const std::int64_t chunk = row * (x.cols / kChunkColumns) + kPair * first;
+  const auto* scales = static_cast<const std::uint8_t*>(x.scales);
+  for (int i = threadIdx.x % kOfToken; i < pairs; i += kOfToken) {
+    prefetch_line(x.codes + (chunk + kPair * i) * 64);
+    if (i * kScales % 128 == 0) {
+      prefetch_line(scales + chunk * Shape::kScaleBytes + i * kScales);
     }
   }
-  return resident;
 }
 
-// Blocks that share the columns of a tile, for the least time. It is counted in
-// twentieths of what two blocks on a multiprocessor take for a chunk each; one
-// alone takes about 16, and starting and ending a block 40. (Measured on an
-// H100: within 3 % of the best size over the layers of figure 2.)
-int cluster_size(std::int64_t tiles, std::int64_t chunks, int multiprocessors,
-                 const Resident& resident) {
-  int best = 1;
-  std::int64_t least = 0;
-  for (int blocks = 1; blocks <= std::min<std::int64_t>(chunks, kMostBlocks);
-       ++blocks) {
-    const std::int64_t clusters = resident.clusters[blocks];
-    if (clusters == 0) continue;
-    const std::int64_t share = ceil_div(chunks, blocks);
-    const std::int64_t waves = ceil_div(tiles, clusters);
-    const std::int64_t rest = (tiles - (waves - 1) * clusters) * blocks;
-    const std::int64_t cost = (waves - 1) * (20 * share + 40) +
-                              (rest <= multiprocessors ? 16 : 20) * share + 40;
-    if (least == 0 || cost < least) {
-      best = blocks;
-      least = cost;
+// One warp's part of the block's tiles. `narrow`: the tokens allow narrow
+// weights.
+template <Family F, int kTokenTiles>
+__device__ inline void multiply_tiles(
+    const typename Few<F, kTokenTiles>::TokenPair* tokens, bool narrow,
+    typename Few<F, kTokenTiles>::Stage* ring,
+    WeightCopies<F, kTokenTiles>& copies, int pairs, int column, int columns,
+    int tiles, const GroupSums<Few<F, kTokenTiles>::kTileSums>& sums,
+    const auto& store) {
+  // mxfp4 sums lack the narrow weights' power of two until the tile's first
+  // pair with scales out of the narrow range, which is rare.
+  constexpr float kMissing = static_cast<float>(1 << kNarrowShift);
+  constexpr int kStages = Few<F, kTokenTiles>::kStages;
+  int stage = 0;
+#pragma unroll 1
+  for (int index = 0; index < tiles; ++index) {
+    float sum[kTokenTiles][4] = {};
+    bool wide = F != Family::kPowerOfTwo;
+    const auto widen = [&] {
+      wide = true;
+#pragma unroll
+      for (int i = 0; i < kTokenTiles * 4; ++i) sum[i / 4][i % 4] *= kMissing;
+    };
+#pragma unroll 1
+    for (int pair = column; pair < pairs; pair += columns) {
+      wait_copies<kStages - 1>();
+      __syncwarp();  // scales were copied by other lanes
+      WeightPair<F, kTokenTiles> weights;
+      weights.read(ring[stage]);
+      __syncwarp();
+      copies.start(ring[stage]);
+      stage = stage + 1 == kStages ? 0 : stage + 1;
+      if constexpr (F == Family::kPowerOfTwo) {
+        if (!wide && !(narrow && weights.narrow())) widen();
+        if (!wide) weights.template multiply<true>(tokens[pair], sum);
+      }
+      if (wide) weights.template multiply<false>(tokens[pair], sum);
+      if (pair == column && index > 0) {
+        sums.add(index - 1, true, [&](int place, float total) {
+          store(index - 1, place, total);
+        });
+      }
     }
+    if (!wide) widen();
+    sums.send(sum, index);
   }
-  return best;
+  sums.add(tiles - 1, false,
+           [&](int place, float total) { store(tiles - 1, place, total); });
+}
+
+// Needs cols % 128 == 0.
+template <Family F, int kTokenTiles>
+__global__ __launch_bounds__(kThreads, 1) void few_matmul_kernel(
+    OperandRows<F> w, OperandRows<F> x, MmaOutput out, Plan plan) {
+  using Shape = Few<F, kTokenTiles>;
+  using Memory = WarpsMemory<Shape>;
+  extern __shared__ uint4 dynamic[];
+  // The tokens come last.
+  auto& memory = *reinterpret_cast<Memory*>(dynamic);
+  auto* tokens = reinterpret_cast<typename Shape::TokenPair*>(&memory + 1);
+  const int warp = static_cast<int>(threadIdx.x / 32);
+  const int group = plan.by_columns.divide(warp);
+  const int column = warp - group * plan.columns;
+  const int chunks = static_cast<int>(w.cols / kChunkColumns);
+  const int first = plan.pairs.first(cluster_rank());
+  const int pairs = plan.pairs.count(cluster_rank());
+  const int cluster = cluster_index();
+  const std::int64_t begin = plan.tiles.first(cluster) + group;
+  const int tiles =  // of the group
+      group >= plan.groups
+          ? 0
+          : plan.turns.each +
+                (group < plan.turns.more + plan.tiles.count(cluster) -
+                             plan.tiles.each
+                     ? 1
+                     : 0);
+  const std::int64_t token = blockIdx.y * std::int64_t{Shape::kTokens};
+  const std::int64_t feature = begin * kFeatures;
+
+  allow_next_launch();
+  const typename Memory::Sums sums(memory.sums[group * plan.columns],
+                                   &memory.barriers[group], column, plan);
+  if (column == 0 && threadIdx.x % 32 == 0) {
+    sums.init();
+    fence_barrier_init();
+  }
+  __syncwarp();
+  if (plan.blocks > 1) cluster_arrive();
+  // All clusters asking for the same lines took longer.
+  if (cluster < 4) prefetch_tokens<Shape>(x, token, first, pairs);
+  // The first two pairs of every row; many tokens would come behind them.
+  const int lane = threadIdx.x % 32;
+  const int ahead = column + lane / kFeatures * plan.columns;
+  const std::int64_t row = feature + lane % kFeatures;
+  if (kTokenTiles < 4 && tiles > 0 && ahead < pairs && row < w.rows) {
+    prefetch_line(w.codes + (row * chunks + kPair * (first + ahead)) * 64);
+  }
+  wait_for_previous_launch();
+
+  // First, or the tokens would come after all the weights' copies.
+  const int pieces = pairs * kPair * kTokenTiles;
+  TokenPieces<F, kTokenTiles> packed;
+  packed.load(x, token, first, warp);
+  WeightCopies<F, kTokenTiles> copies(w, feature, plan.groups * kFeatures,
+                                      tiles, first, pairs, column,
+                                      plan.columns);
+  auto& ring = memory.ring[warp];
+  bool own_narrow = packed.store(tokens, warp, pieces);
+  for (int piece = warp + packed.kStride; piece < pieces;
+       piece += packed.kStride) {
+    packed.load(x, token, first, piece);
+    own_narrow &= packed.store(tokens, piece, pieces);
+  }
+#pragma unroll
+  for (int i = 0; i < Shape::kStages; ++i) copies.start(ring[i]);
+  const bool narrow = __syncthreads_and(own_narrow) != 0;
+  if (plan.blocks > 1) cluster_wait();  // the others' barriers
+  if (tiles == 0) return;
+
+  const auto store = [&](int index, int place, float sum) {
+    const std::int64_t m = token + place / kFeatures;
+    const std::int64_t n =
+        feature + index * plan.groups * kFeatures + place % kFeatures;
+    if (m < x.rows && n < w.rows) out.store_at(m * w.rows + n, n, sum);
+  };
+  multiply_tiles<F, kTokenTiles>(tokens, narrow, ring, copies, pairs, column,
+                                 plan.columns, tiles, sums, store);
 }
 
 template <Family F, int kTokenTiles>
-cudaError_t launch(const MatmulProblem& p) {
+class Launcher {
   using Shape = Few<F, kTokenTiles>;
-  auto* kernel = few_matmul_kernel<F, kTokenTiles>;
-  constexpr int kBytes = sizeof(typename Shape::Shared);
-  if (const cudaError_t error = cudaFuncSetAttribute(
-          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-      error != cudaSuccess) {
-    return error;
+  using Memory = WarpsMemory<Shape>;
+  static constexpr auto* kKernel = few_matmul_kernel<F, kTokenTiles>;
+  static constexpr int kPairBytes = sizeof(typename Shape::TokenPair);
+
+ public:
+  // Fails, or has no plan if the columns are too many.
+  static cudaError_t plan(const MatmulProblem& p, Plan* plan) {
+    int device = 0, most = 0;
+    *plan = {};
+    cudaError_t error = cudaGetDevice(&device);
+    if (error == cudaSuccess) {
+      error = cudaDeviceGetAttribute(
+          &most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    }
+    const int room = (most - static_cast<int>(sizeof(Memory))) / kPairBytes;
+    if (error != cudaSuccess || room <= 0) return error;
+    // Of the first device that asks: another one gets right results, too.
+    static const Resident resident = query_resident(kKernel, most);
+    *plan = choose_plan(
+        {ceil_div(p.features, kFeatures), ceil_div(p.tokens, Shape::kTokens),
+         ceil_div(p.cols, kPair * kChunkColumns), room, Shape::kTileSums,
+         p.multiprocessors},
+        resident);
+    // Clusters of more than eight blocks.
+    return cudaFuncSetAttribute(
+        kKernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
   }
-  const std::int64_t tiles = ceil_div(p.features, kFeatures);
-  const std::int64_t token_tiles = ceil_div(p.tokens, 8 * kTokenTiles);
-  // Of the first device that asks: another one gets right results, too.
-  static const Resident resident = query_resident(kernel, kBytes);
-  const int blocks = cluster_size(tiles * token_tiles, p.cols / kChunkColumns,
-                                  p.multiprocessors, resident);
-  const OperandRows<F> w{p.w.codes, p.w.scales, p.features, p.cols};
-  const OperandRows<F> x{p.x.codes, p.x.scales, p.tokens, p.cols};
-  const dim3 grid(static_cast<unsigned>(tiles * blocks),
-                  static_cast<unsigned>(token_tiles));
-  return launch_overlapping(kernel, {grid, kThreads, kBytes, p.stream, blocks},
-                            w, x, make_output<F>(p));
-}
 
-template <Family F>
-constexpr std::size_t kMostBytes = std::max(
-    {sizeof(typename Few<F, 1>::Shared), sizeof(typename Few<F, 2>::Shared),
-     sizeof(typename Few<F, 4>::Shared)});
+  static cudaError_t launch(const MatmulProblem& p, const Plan& plan) {
+    const OperandRows<F> w{p.w.codes, p.w.scales, p.features, p.cols};
+    const OperandRows<F> x{p.x.codes, p.x.scales, p.tokens, p.cols};
+    const dim3 grid(static_cast<unsigned>(plan.clusters * plan.blocks),
+                    static_cast<unsigned>(ceil_div(p.tokens, Shape::kTokens)));
+    return launch_overlapping(
+        kKernel,
+        {grid, kThreads,
+         sizeof(Memory) +
+             static_cast<std::size_t>(plan.pairs.most()) * kPairBytes,
+         p.stream, plan.blocks},
+        w, x, make_output<F>(p), plan);
+  }
+};
 
+// Launches with the largest tile of tokens that is not too large and has a
+// plan; false if none has.
 template <Family F>
-cudaError_t launch_family(const MatmulProblem& p) {
-  if (p.tokens <= 8) return launch<F, 1>(p);
-  if (p.tokens <= 16) return launch<F, 2>(p);
-  return launch<F, 4>(p);
+bool launch_family(const MatmulProblem& p, cudaError_t* error) {
+  bool done = false;
+  const auto offer = [&]<int kTokenTiles>() {
+    using L = Launcher<F, kTokenTiles>;
+    if (done || (kTokenTiles > 1 && p.tokens <= 4 * kTokenTiles)) return;
+    Plan plan;
+    *error = L::plan(p, &plan);
+    done = *error != cudaSuccess || plan.blocks > 0;
+    if (*error == cudaSuccess && done) *error = L::launch(p, plan);
+  };
+  offer.template operator()<4>();
+  offer.template operator()<2>();
+  offer.template operator()<1>();
+  return done;
 }
 
 }  // namespace
@@ -251,22 +260,13 @@ cudaError_t launch_family(const MatmulProblem& p) {
 
 namespace wush::kernels::cuda {
 
-bool can_few_matmul(const MatmulProblem& problem) {
-  constexpr std::size_t kBytes = std::max({few::kMostBytes<Family::kPowerOfTwo>,
-                                           few::kMostBytes<Family::kE4m3>,
-                                           few::kMostBytes<Family::kStep>});
-  int device = 0, bytes = 0;
-  return problem.cols % kChunkColumns == 0 &&
-         cudaGetDevice(&device) == cudaSuccess &&
-         cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin,
-                                device) == cudaSuccess &&
-         static_cast<std::size_t>(bytes) >= kBytes &&
-         can_overlap(few::few_matmul_kernel<Family::kStep, 1>);
-}
-
-cudaError_t launch_few_matmul(const MatmulProblem& problem) {
+bool launch_few_matmul(const MatmulProblem& problem, cudaError_t* error) {
+  if (problem.cols % kChunkColumns != 0 ||
+      !can_overlap(few::few_matmul_kernel<Family::kStep, 1>)) {
+    return false;
+  }
   return dispatch_family(problem.format, [&]<Family F>() {
-    return few::launch_family<F>(problem);
+    return few::launch_family<F>(problem, error);
   });
 }
 

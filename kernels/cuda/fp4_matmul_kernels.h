@@ -37,17 +37,16 @@ inline bool can_matvec(const MatmulProblem& p) {
          p.cols <= 65536;
 }
 cudaError_t launch_matvec(const MatmulProblem& problem);
-// What it takes for more tokens where cols is a multiple of 128 and the device
-// has clusters and more than 104 KiB of shared memory for a block: without
-// clusters few features leave multiprocessors idle.
-bool can_few_matmul(const MatmulProblem& problem);
-cudaError_t launch_few_matmul(const MatmulProblem& problem);
-// On sm_90a, for weights so large that decoding the tokens in a kernel of its
-// own and adding sums through memory pay: measured on an H100 with 16 tokens
-// (34816 x 5120 and more: 1.1 to 1.3 times as fast as launch_few_matmul) and 32
-// (24576 x 4096 and more: 1.1 to 1.5 times). From 33 on that one reads the
-// weights twice (64 tokens, 4096 x 12288 and more: 1.3 to 2.6 times). Needs a
-// workspace.
+// What it takes for more tokens where cols is a multiple of 128, but not more
+// than sixteen blocks' shared memory has room for (about 70000), and the device
+// has clusters and some 200 KiB of shared memory for a block. False, and
+// nothing launched, where it does not apply.
+bool launch_few_matmul(const MatmulProblem& problem, cudaError_t* error);
+// On sm_90a, where decoding the tokens in a kernel of its own and adding sums
+// through memory pay: measured on an H100 with 32 tokens (57344 x 8192: 1.05
+// times as fast as launch_few_matmul). From 33 on that one decodes the weights
+// twice (64 tokens: as fast as this one up to 5120 x 5120, 1.03 to 1.77 times
+// slower beyond). Needs a workspace.
 inline bool can_batch_matmul(std::int64_t cols, int architecture) {
   return architecture == 90 && cols % 128 == 0;
 }
@@ -55,8 +54,7 @@ inline bool prefer_batch_matmul(std::int64_t tokens, std::int64_t features,
                                 std::int64_t cols) {
   const std::int64_t weights = features * cols;
   return tokens > 32   ? weights >= std::int64_t{1} << 25
-         : tokens > 16 ? weights >= std::int64_t{3} << 25
-         : tokens > 1  ? weights >= std::int64_t{1} << 27
+         : tokens > 16 ? weights >= std::int64_t{1} << 28
                        : false;
 }
 std::int64_t batch_workspace(std::int64_t tokens, std::int64_t features,

@@ -397,7 +397,7 @@ cudaError_t launch_family(const MatmulProblem& p) {
 
 cudaError_t launch_small_matmul(const MatmulProblem& problem) {
   if (can_matvec(problem)) return launch_matvec(problem);
-  if (can_few_matmul(problem)) return launch_few_matmul(problem);
+  if (cudaError_t error; launch_few_matmul(problem, &error)) return error;
   return dispatch_family(problem.format,
                          [&]<Family F>() { return launch_family<F>(problem); });
 }

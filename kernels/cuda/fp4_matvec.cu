@@ -112,44 +112,66 @@ struct Token {
     }
   }
 
+  // Piece i of x as packed, zeros from its end on.
+  struct Packed {
+    uint4 words;
+    unsigned scales;  // nvfp4: two
+
+    __device__ void load(const OperandRows<F>& x, int i) {
+      words = make_uint4(0, 0, 0, 0);
+      scales = 0;
+      if (i >= static_cast<int>(x.cols / 32)) return;
+      // Through the first-level cache: the multiprocessor's other blocks read
+      // them, too.
+      words = __ldg(reinterpret_cast<const uint4*>(x.codes) + i);
+      if constexpr (F == Family::kPowerOfTwo) {
+        scales = __ldg(static_cast<const std::uint8_t*>(x.scales) + i);
+      } else {
+        scales = __ldg(static_cast<const std::uint16_t*>(x.scales) + i);
+      }
+    }
+  };
+
+  __device__ void store(const Tables& tables, const Packed& from, int i,
+                        bool inside) const {
+    const unsigned packed[4] = {from.words.x, from.words.y, from.words.z,
+                                from.words.w};
+    unsigned out[8];
+    int start[kGroups] = {};
+#pragma unroll
+    for (int k = 0; k < 8; ++k) {
+      unsigned low, high;
+      unpack_bytes<F>(tables, packed[k / 2], &low, &high);
+      const unsigned u = k % 2 == 0 ? low : high;
+      const unsigned v = F == Family::kStep ? __vsub4(u << 2, 0x1e1e1e1eu)
+                                            : __vsub4(u, kOffset * 0x01010101u);
+      out[k] = inside ? v : 0;
+      start[k * kGroups / 8] =
+          dot_bytes(0x01010101u, out[k], start[k * kGroups / 8]);
+    }
+    bytes[0][i] = make_uint4(out[0], out[1], out[2], out[3]);
+    bytes[1][i] = make_uint4(out[4], out[5], out[6], out[7]);
+#pragma unroll
+    for (int g = 0; g < kGroups; ++g) {
+      const unsigned bits =
+          kGroups == 1 ? from.scales : from.scales >> 8 * g & 0xffu;
+      scales[i * kGroups + g] = F == Family::kE4m3
+                                    ? decode_scale(bits) * 0x1p120f * 0x1p110f
+                                    : decode_scale(bits);
+      // int4: value + 7.5 are 15 / 2 too much for bytes of 4 value.
+      starts[i * kGroups + g] =
+          kIntegerBits +
+          (F == Family::kStep ? start[g] / 2 * -15 : start[g] * -kOffset);
+    }
+  }
+
+  // `first`: the thread's first piece, loaded.
   __device__ void fill(const Tables& tables, const OperandRows<F>& x,
-                       int pieces) const {
+                       int pieces, Packed first) const {
     const int inside = static_cast<int>(x.cols / 32);
     for (int i = threadIdx.x; i < pieces; i += blockDim.x) {
-      unsigned packed[4] = {}, scale[kGroups] = {}, out[8];
-      if (i < inside) {
-        const uint4 p = __ldg(reinterpret_cast<const uint4*>(x.codes) + i);
-        packed[0] = p.x, packed[1] = p.y, packed[2] = p.z, packed[3] = p.w;
-#pragma unroll
-        for (int g = 0; g < kGroups; ++g) {
-          scale[g] = x.scale(0, 32 * i + group_of(F) * g);
-        }
-      }
-      int start[kGroups] = {};
-#pragma unroll
-      for (int k = 0; k < 8; ++k) {
-        unsigned low, high;
-        unpack_bytes<F>(tables, packed[k / 2], &low, &high);
-        const unsigned u = k % 2 == 0 ? low : high;
-        const unsigned v = F == Family::kStep
-                               ? __vsub4(u << 2, 0x1e1e1e1eu)
-                               : __vsub4(u, kOffset * 0x01010101u);
-        out[k] = i < inside ? v : 0;
-        start[k * kGroups / 8] =
-            dot_bytes(0x01010101u, out[k], start[k * kGroups / 8]);
-      }
-      bytes[0][i] = make_uint4(out[0], out[1], out[2], out[3]);
-      bytes[1][i] = make_uint4(out[4], out[5], out[6], out[7]);
-#pragma unroll
-      for (int g = 0; g < kGroups; ++g) {
-        scales[i * kGroups + g] =
-            F == Family::kE4m3 ? decode_scale(scale[g]) * 0x1p120f * 0x1p110f
-                               : decode_scale(scale[g]);
-        // int4: value + 7.5 are 15 / 2 too much for bytes of 4 value.
-        starts[i * kGroups + g] =
-            kIntegerBits +
-            (F == Family::kStep ? start[g] / 2 * -15 : start[g] * -kOffset);
-      }
+      if (i >= static_cast<int>(blockDim.x)) first.load(x, i);
+      store(tables, first, i, i < inside);
     }
   }
 };
@@ -226,6 +248,17 @@ struct Strip {
   }
 };
 
+template <Family F>
+__device__ inline void prefetch_token(const OperandRows<F>& x) {
+  constexpr int kScaleBytes =
+      F == Family::kPowerOfTwo ? 1 : 2;  // of 32 columns
+  const auto* scales = static_cast<const std::uint8_t*>(x.scales);
+  for (std::int64_t i = threadIdx.x; i * 256 < x.cols; i += blockDim.x) {
+    prefetch_line(x.codes + i * 128);
+    if (i % 8 == 0) prefetch_line(scales + i * 8 * kScaleBytes);
+  }
+}
+
 // Sums of the warp's lanes: that of row lane / 4.
 __device__ inline float add_lanes(float (&sum)[kRows]) {
 #pragma unroll
@@ -259,6 +292,9 @@ __global__ __launch_bounds__(kMostWarps * 32,
   int window = warp % split;
 
   allow_next_launch();
+  // A few blocks bring the token to the second-level cache: all of them asking
+  // for the same lines took longer.
+  if (blockIdx.x < 8) prefetch_token(x);
   // The window's 512 bytes of every row: a line for every lane.
   static_assert(kRows * 4 == 32);
   const std::int64_t ahead = window * std::int64_t{kWindow} + lane % 4 * 256;
@@ -268,9 +304,11 @@ __global__ __launch_bounds__(kMostWarps * 32,
   wait_for_previous_launch();
   Strip<F> strip;
   strip.load(w, first, window * 32 + lane);
+  typename Token<F>::Packed packed;
+  packed.load(x, static_cast<int>(threadIdx.x));
   const Tables tables;
   const Token<F> token(dynamic, windows * 32);
-  token.fill(tables, x, windows * 32);
+  token.fill(tables, x, windows * 32, packed);
   __syncthreads();
 
   float sum[kRows] = {};

@@ -3,39 +3,10 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/barrier.cuh"
 #include "kernels/cuda/ptx.cuh"
 
 namespace wush::kernels::cuda {
-
-// Barriers in shared memory that count arrivals and bytes.
-__device__ inline void barrier_init(std::uint64_t* barrier, unsigned count) {
-  asm volatile(
-      "mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)),
-      "r"(count)
-      : "memory");
-}
-__device__ inline void barrier_expect(std::uint64_t* barrier, unsigned bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
-                   shared_address(barrier)),
-               "r"(bytes)
-               : "memory");
-}
-__device__ inline void barrier_arrive(std::uint64_t* barrier) {
-  asm volatile(
-      "mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
-      : "memory");
-}
-__device__ inline void barrier_wait(std::uint64_t* barrier, unsigned parity) {
-  asm volatile(
-      "{\n"
-      ".reg .pred done;\n"
-      "again:\n"
-      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-      "@!done bra again;\n"
-      "}" ::"r"(shared_address(barrier)),
-      "r"(parity)
-      : "memory");
-}
 
 // Copies `bytes` contiguous bytes to shared memory; counts them on the barrier.
 __device__ inline void copy_bulk(void* to, const void* from, unsigned bytes,
@@ -70,10 +41,6 @@ __device__ inline void copy_box_to(unsigned blocks, void* to, const void* map,
       "l"(map), "r"(column), "r"(row), "r"(shared_address(barrier)),
       "h"(static_cast<unsigned short>(blocks))
       : "memory");
-}
-
-__device__ inline void fence_barrier_init() {
-  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 
 // Registers that the following matrix instructions read are written.

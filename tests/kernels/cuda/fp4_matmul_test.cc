@@ -122,9 +122,11 @@ void check_product(MatmulKernel kernel, Format format, const Shape& s,
       double got;
       // The matrix units add 16 exact products and the sum so far with one
       // truncation each, in units of 2^-23 of the largest term at most: 17
-      // terms for each of cols / 16 instructions. The additions of at most 16
-      // sums of warps and blocks, the constant and the bias: 18 roundings.
-      double tolerance = (static_cast<double>(s.cols) / 16 * 17 + 18) *
+      // terms for each of cols / 16 instructions. Sums of warps and blocks are
+      // of 128 columns or more, or 16 at most; with the constant and the bias
+      // these are the other roundings.
+      double tolerance = (static_cast<double>(s.cols) / 16 * 17 +
+                          static_cast<double>(s.cols) / 128 + 18) *
                          std::ldexp(1.0, -23) * magnitude;
       if (type == DataType::kFloat32) {
         float value;
@@ -209,9 +211,10 @@ INSTANTIATE_TEST_SUITE_P(
           std::string(numerics::describe(std::get<1>(param.param)).name));
     });
 
-// Few tokens: every size of a cluster and of a token tile, columns that blocks
-// share unevenly and that end within a stage, tiles that one block and that
-// many blocks compute, and tiles that are not full.
+// Few tokens: many sizes of a cluster, of a group of warps and of a token tile,
+// columns that blocks share unevenly and that end within a stage or pair, more
+// than the largest tile of tokens or any has room for, tiles that one block and
+// that many blocks compute, and tiles that are not full.
 class CudaFp4MatmulFew : public ::testing::TestWithParam<MatmulKernel> {};
 
 TEST_P(CudaFp4MatmulFew, SharedColumns) {
@@ -233,6 +236,11 @@ TEST_P(CudaFp4MatmulFew, SharedColumns) {
                            {2, 128, 90 * 128},
                            {15, 260, 75 * 128},
                            {31, 1030, 37 * 128},
+                           {9, 5000, 40 * 128},
+                           {16, 2200, 33 * 128},
+                           {32, 40, 231 * 128},
+                           {18, 30, 301 * 128},
+                           {5, 20, 561 * 128},
                            {40, 200, 11 * 128},
                            {70, 600, 12 * 128}}) {
       if (kernel == MatmulKernel::kBatch && s.cols % 128 != 0) continue;

@@ -1,0 +1,81 @@
+// Barriers in shared memory that count arrivals and bytes (sm_90). On older
+// architectures these do nothing: kernels that use them are not launched there.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/ptx.cuh"
+
+namespace wush::kernels::cuda {
+
+__device__ inline void barrier_init(std::uint64_t* barrier, unsigned count) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)),
+      "r"(count)
+      : "memory");
+#endif
+}
+// Before others, of the cluster too, use a barrier that was initialized.
+__device__ inline void fence_barrier_init() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+#endif
+}
+__device__ inline void barrier_expect(std::uint64_t* barrier, unsigned bytes) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
+                   shared_address(barrier)),
+               "r"(bytes)
+               : "memory");
+#endif
+}
+__device__ inline void barrier_arrive(std::uint64_t* barrier) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
+      : "memory");
+#endif
+}
+// Arrives at block `rank`'s barrier that lies where this block has `barrier`.
+__device__ inline void barrier_arrive_of(std::uint64_t* barrier, int rank) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
+      "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(
+          shared_address(barrier)),
+      "r"(rank)
+      : "memory");
+#endif
+}
+__device__ inline void barrier_wait(std::uint64_t* barrier, unsigned parity) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{\n"
+      ".reg .pred done;\n"
+      "again:\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+      "@!done bra again;\n"
+      "}" ::"r"(shared_address(barrier)),
+      "r"(parity)
+      : "memory");
+#endif
+}
+
+// Writes to this place of block `rank`'s shared memory; counts four bytes on
+// the barrier that it has where this block has `barrier`.
+__device__ inline void store_async_of(float* place, int rank, float value,
+                                      std::uint64_t* barrier) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{\n.reg .b32 there, counter;\n"
+      "mapa.shared::cluster.u32 there, %0, %1;\n"
+      "mapa.shared::cluster.u32 counter, %3, %1;\n"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.f32 "
+      "[there], %2, [counter];\n}" ::"r"(shared_address(place)),
+      "r"(rank), "f"(value), "r"(shared_address(barrier))
+      : "memory");
+#endif
+}
+
+}  // namespace wush::kernels::cuda

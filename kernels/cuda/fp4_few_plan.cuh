@@ -1,0 +1,152 @@
+// How fp4_matmul_few.cu shares a product.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/cuda/launch.h"
+
+namespace wush::kernels::cuda::few {
+
+inline constexpr int kWarps = 16, kThreads = kWarps * 32;
+inline constexpr int kMostBlocks = 16;  // of a cluster
+inline constexpr int kFeatures = 16;    // of a tile
+// Chunks of 128 columns that a warp takes at a time: 128 bytes of a row. The
+// columns of a matrix are counted in such pairs, of which the last may be half
+// empty.
+inline constexpr int kPair = 2;
+
+// `each` of something for all, one more for the first `more`.
+struct Split {
+  int each, more;
+
+  Split() = default;
+  Split(std::int64_t all, std::int64_t of)
+      : each(static_cast<int>(all / of)), more(static_cast<int>(all % of)) {}
+  int most() const { return each + (more > 0 ? 1 : 0); }
+  __device__ int first(int i) const { return i * each + min(i, more); }
+  __device__ int count(int i) const { return each + (i < more ? 1 : 0); }
+};
+
+// a / b for a and b up to 512, without a division on the device.
+struct Divisor {
+  unsigned inverse;  // 2^20 / b, rounded up
+
+  Divisor() = default;
+  explicit Divisor(int b)
+      : inverse(static_cast<unsigned>(((1 << 20) + b - 1) / b)) {}
+  __device__ int divide(int a) const {
+    return static_cast<int>(static_cast<unsigned>(a) * inverse >> 20);
+  }
+};
+
+// The clusters take a range of the tiles of features each, the blocks of a
+// cluster a range of the columns, the groups of a block's warps tiles in turn,
+// the warps of a group pairs in turn.
+struct Plan {
+  int blocks;    // of a cluster
+  int clusters;  // for each tile of tokens
+  int columns;   // warps of a group
+  int groups;    // of a block
+  int share;     // of a tile's sums, what each block completes
+  Divisor by_columns, by_share;
+  Split pairs;  // of the blocks
+  Split tiles;  // of the clusters
+  Split turns;  // tiles.each of the groups
+};
+
+// Clusters of every size that the device runs at once: fewer than its
+// multiprocessors hold of single blocks, since a cluster lies within a part of
+// the device.
+struct Resident {
+  int clusters[kMostBlocks + 1];
+};
+
+// `bytes` of dynamic shared memory.
+template <class Kernel>
+Resident query_resident(Kernel* kernel, int bytes) {
+  Resident resident = {};
+  if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           bytes) != cudaSuccess ||
+      cudaFuncSetAttribute(kernel,
+                           cudaFuncAttributeNonPortableClusterSizeAllowed,
+                           1) != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+    return resident;
+  }
+  for (int blocks = 1; blocks <= kMostBlocks; ++blocks) {
+    cudaLaunchAttribute attribute = {};
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim.x = static_cast<unsigned>(blocks);
+    attribute.val.clusterDim.y = 1;
+    attribute.val.clusterDim.z = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(static_cast<unsigned>(blocks));
+    config.blockDim = dim3(kThreads);
+    config.dynamicSmemBytes = static_cast<std::size_t>(bytes);
+    config.attrs = &attribute;
+    config.numAttrs = 1;
+    if (cudaOccupancyMaxActiveClusters(&resident.clusters[blocks], kernel,
+                                       &config) != cudaSuccess) {
+      resident.clusters[blocks] = 0;
+      static_cast<void>(cudaGetLastError());
+    }
+  }
+  return resident;
+}
+
+// What choose_plan weighs.
+struct PlanSizes {
+  std::int64_t tiles;        // of features
+  std::int64_t token_tiles;  // that are computed beside each other
+  std::int64_t pairs;
+  std::int64_t room;  // pairs of tokens that a block's shared memory holds
+  int tile_sums;      // features times tokens of a tile
+  int multiprocessors;
+};
+
+// The plan of the least time; without blocks if the columns are too many. Time
+// is counted in fortieths of what all multiprocessors take to multiply a pair
+// for each warp (1.6 us), of which memory leaves fewer of them 34. A group's
+// tile costs 10 and one for each warp and block whose sums are added, decoding
+// 16 tokens' pair 1, and clusters meet late: 20 and 12 for each block. (Fitted
+// to the layers of figure 2 on an H100 with 16 and 32 tokens: within 4 % of the
+// best size.)
+inline Plan choose_plan(const PlanSizes& p, const Resident& resident) {
+  Plan best = {};
+  std::int64_t least = 0;
+  for (int blocks = 1; blocks <= std::min<std::int64_t>(p.pairs, kMostBlocks);
+       ++blocks) {
+    const std::int64_t pairs = ceil_div(p.pairs, blocks);
+    if (resident.clusters[blocks] == 0 || pairs > p.room) continue;
+    const std::int64_t clusters = std::clamp<std::int64_t>(
+        resident.clusters[blocks] / p.token_tiles, 1, p.tiles);
+    const std::int64_t step = std::max<std::int64_t>(
+        34, 40 * clusters * p.token_tiles * blocks / p.multiprocessors);
+    for (const int groups : {16, 8, 5, 4, 3, 2, 1}) {
+      const auto columns = static_cast<int>(
+          std::min<std::int64_t>(kWarps / groups, p.pairs / blocks));
+      const std::int64_t turns = ceil_div(ceil_div(p.tiles, clusters), groups);
+      const std::int64_t cost =
+          turns * (step * ceil_div(pairs, columns) + 10 + blocks * columns) +
+          pairs * p.tile_sums / 256 + (blocks > 1 ? 20 + 12 * blocks : 0);
+      if (best.blocks > 0 && cost >= least) continue;
+      least = cost;
+      best.blocks = blocks;
+      best.clusters = static_cast<int>(clusters);
+      best.columns = columns;
+      best.groups = groups;
+      best.share = static_cast<int>(ceil_div(p.tile_sums, blocks));
+      best.by_columns = Divisor(columns);
+      best.by_share = Divisor(best.share);
+      best.pairs = {p.pairs, blocks};
+      best.tiles = {p.tiles, clusters};
+      best.turns = {best.tiles.each, groups};
+    }
+  }
+  return best;
+}
+
+}  // namespace wush::kernels::cuda::few
