@@ -31,9 +31,12 @@ class GroupSums {
         share_(plan.share) {}
 
   __device__ void init() const {
-    // A lone block's warps arrive; bytes from other blocks are counted.
-    barrier_init(&barriers_->arrived, plan_.blocks == 1 ? plan_.columns : 1);
-    barrier_init(&barriers_->freed, plan_.columns * plan_.blocks);
+    // A lone block's lanes arrive, each for what it wrote or read; of a cluster
+    // the bytes that were written are counted, and warps arrive.
+    const bool alone = plan_.blocks == 1;
+    barrier_init(&barriers_->arrived, alone ? 32 * plan_.columns : 1);
+    barrier_init(&barriers_->freed,
+                 plan_.columns * (alone ? 32 : plan_.blocks));
   }
 
   // The warp's sums of the group's `index`th tile.
@@ -49,8 +52,7 @@ class GroupSums {
       for (int i = 0; i < kTokenTiles * 4; ++i) {
         to[offset(i)] = sum[i / 4][i % 4];
       }
-      __syncwarp();
-      if (lane == 0) barrier_arrive(&barriers_->arrived);
+      barrier_arrive(&barriers_->arrived);
       return;
     }
     if (column_ == 0 && lane == 0) {
@@ -76,10 +78,13 @@ class GroupSums {
       for (int s = 1; s < count; ++s) total += memory_[s * share_ + p];
       f(cluster_rank() * share_ + p, total);
     }
-    __syncwarp();
-    if (again && lane < plan_.blocks) {
-      barrier_arrive_of(&barriers_->freed, lane);
+    if (!again) return;
+    if (plan_.blocks == 1) {
+      barrier_arrive(&barriers_->freed);
+      return;
     }
+    __syncwarp();
+    if (lane < plan_.blocks) barrier_arrive_of(&barriers_->freed, lane);
   }
 
  private:
