@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/cluster.cuh"
-#include "kernels/cuda/fp4_few_plan.cuh"
+#include "kernels/cuda/fp4_few_plan.h"
 #include "kernels/cuda/fp4_operands.cuh"
 #include "kernels/cuda/ptx.cuh"
 
@@ -37,7 +37,7 @@ struct Few {
 // bfloat16.
 inline constexpr unsigned kPlainLast = 128;
 __device__ inline unsigned plain_multiplier(unsigned scale) {
-  return scale * 0x00800080u + 126u * 0x00800080u;
+  return (scale + 126) * 0x00800080u;
 }
 
 // 32 columns of a token; the warp's lanes come together.
@@ -130,7 +130,7 @@ __device__ inline unsigned weight_multiplier(unsigned scale, int half) {
         __byte_perm(scale & 0x7f7fu, 0, half == 0 ? 0x4040u : 0x4141u);
     return multiply_pairs(bits << 4, 0x7f007f00u);
   } else if constexpr (F == Family::kPowerOfTwo && kNarrow) {
-    return scale * 0x00800080u + (126u - kNarrowShift) * 0x00800080u;
+    return narrow_multiplier(scale);
   } else {
     return operand_multiplier<F>(scale);
   }

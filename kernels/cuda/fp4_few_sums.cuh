@@ -5,7 +5,7 @@
 
 #include "kernels/cuda/barrier.cuh"
 #include "kernels/cuda/cluster.cuh"
-#include "kernels/cuda/fp4_few_plan.cuh"
+#include "kernels/cuda/fp4_few_plan.h"
 
 namespace wush::kernels::cuda::few {
 

@@ -24,7 +24,7 @@
 #include "kernels/cuda/barrier.cuh"
 #include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/fp4_few_operands.cuh"
-#include "kernels/cuda/fp4_few_plan.cuh"
+#include "kernels/cuda/fp4_few_plan.h"
 #include "kernels/cuda/fp4_few_sums.cuh"
 #include "kernels/cuda/fp4_matmul_kernels.h"
 #include "kernels/cuda/fp4_output.cuh"
@@ -122,23 +122,12 @@ __global__ __launch_bounds__(kThreads, 1) void few_matmul_kernel(
   auto& memory = *reinterpret_cast<Memory*>(dynamic);
   auto* tokens = reinterpret_cast<typename Shape::TokenPair*>(&memory + 1);
   const int warp = static_cast<int>(threadIdx.x / 32);
-  const int group = plan.by_columns.divide(warp);
-  const int column = warp - group * plan.columns;
-  const int chunks = static_cast<int>(w.cols / kChunkColumns);
-  const int first = plan.pairs.first(cluster_rank());
-  const int pairs = plan.pairs.count(cluster_rank());
   const int cluster = cluster_index();
-  const std::int64_t begin = plan.tiles.first(cluster) + group;
-  const int tiles =  // of the group
-      group >= plan.groups
-          ? 0
-          : plan.turns.each +
-                (group < plan.turns.more + plan.tiles.count(cluster) -
-                             plan.tiles.each
-                     ? 1
-                     : 0);
+  const auto [group, column, first, pairs, tile, tiles] =
+      share_of_warp(plan, cluster, cluster_rank(), warp);
+  const int chunks = static_cast<int>(w.cols / kChunkColumns);
   const std::int64_t token = blockIdx.y * std::int64_t{Shape::kTokens};
-  const std::int64_t feature = begin * kFeatures;
+  const std::int64_t feature = tile * kFeatures;
 
   allow_next_launch();
   const typename Memory::Sums sums(memory.sums[group * plan.columns],

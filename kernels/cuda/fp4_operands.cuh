@@ -72,8 +72,7 @@ __device__ inline bool is_narrow(unsigned scale) {
   return scale - kNarrowFirst <= kNarrowLast - kNarrowFirst;
 }
 __device__ inline unsigned narrow_multiplier(unsigned scale) {
-  const unsigned bits = (scale + 126 - kNarrowShift) << 7;
-  return bits | bits << 16;
+  return (scale + 126 - kNarrowShift) * 0x00800080u;  // twice, from bit 7 on
 }
 
 // out[i] holds code i (low half) and code i + 4 of the word, decoded but for

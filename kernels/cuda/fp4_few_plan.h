@@ -23,11 +23,11 @@ struct Split {
   int each, more;
 
   Split() = default;
-  Split(std::int64_t all, std::int64_t of)
+  constexpr Split(std::int64_t all, std::int64_t of)
       : each(static_cast<int>(all / of)), more(static_cast<int>(all % of)) {}
-  int most() const { return each + (more > 0 ? 1 : 0); }
-  __device__ int first(int i) const { return i * each + min(i, more); }
-  __device__ int count(int i) const { return each + (i < more ? 1 : 0); }
+  constexpr int most() const { return each + (more > 0 ? 1 : 0); }
+  constexpr int first(int i) const { return i * each + (i < more ? i : more); }
+  constexpr int count(int i) const { return each + (i < more ? 1 : 0); }
 };
 
 // a / b for a and b up to 512, without a division on the device.
@@ -35,9 +35,9 @@ struct Divisor {
   unsigned inverse;  // 2^20 / b, rounded up
 
   Divisor() = default;
-  explicit Divisor(int b)
+  constexpr explicit Divisor(int b)
       : inverse(static_cast<unsigned>(((1 << 20) + b - 1) / b)) {}
-  __device__ int divide(int a) const {
+  constexpr int divide(int a) const {
     return static_cast<int>(static_cast<unsigned>(a) * inverse >> 20);
   }
 };
@@ -56,6 +56,31 @@ struct Plan {
   Split tiles;  // of the clusters
   Split turns;  // tiles.each of the groups
 };
+
+// What a warp takes: of every tile tile, tile + plan.groups, ... the pairs
+// column, column + plan.columns, ... of its block's.
+struct WarpShare {
+  int group, column;
+  int first, pairs;   // of the block
+  std::int64_t tile;  // the first
+  int tiles;          // 0 for warps beside the groups
+};
+
+constexpr WarpShare share_of_warp(const Plan& plan, int cluster, int rank,
+                                  int warp) {
+  WarpShare share = {};
+  share.group = plan.by_columns.divide(warp);
+  share.column = warp - share.group * plan.columns;
+  share.first = plan.pairs.first(rank);
+  share.pairs = plan.pairs.count(rank);
+  share.tile = plan.tiles.first(cluster) + share.group;
+  if (share.group >= plan.groups) return share;
+  // A cluster with one tile more gives it to the next group.
+  const int more =
+      plan.turns.more + plan.tiles.count(cluster) - plan.tiles.each;
+  share.tiles = plan.turns.each + (share.group < more ? 1 : 0);
+  return share;
+}
 
 // Clusters of every size that the device runs at once: fewer than its
 // multiprocessors hold of single blocks, since a cluster lies within a part of
