@@ -12,7 +12,8 @@ namespace wush::kernels::cuda::few {
 
 inline constexpr int kWarps = 16, kThreads = kWarps * 32;
 inline constexpr int kMostBlocks = 16;  // of a cluster
-inline constexpr int kFeatures = 16;    // of a tile
+inline constexpr int kPortableBlocks = 8;
+inline constexpr int kFeatures = 16;  // of a tile
 // Chunks of 128 columns that a warp takes at a time: 128 bytes of a row. The
 // columns of a matrix are counted in such pairs, of which the last may be half
 // empty.
@@ -94,14 +95,18 @@ template <class Kernel>
 Resident query_resident(Kernel* kernel, int bytes) {
   Resident resident = {};
   if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                           bytes) != cudaSuccess ||
-      cudaFuncSetAttribute(kernel,
-                           cudaFuncAttributeNonPortableClusterSizeAllowed,
-                           1) != cudaSuccess) {
+                           bytes) != cudaSuccess) {
     static_cast<void>(cudaGetLastError());
     return resident;
   }
-  for (int blocks = 1; blocks <= kMostBlocks; ++blocks) {
+  int most = kMostBlocks;
+  if (cudaFuncSetAttribute(kernel,
+                           cudaFuncAttributeNonPortableClusterSizeAllowed,
+                           1) != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+    most = kPortableBlocks;
+  }
+  for (int blocks = 1; blocks <= most; ++blocks) {
     cudaLaunchAttribute attribute = {};
     attribute.id = cudaLaunchAttributeClusterDimension;
     attribute.val.clusterDim.x = static_cast<unsigned>(blocks);

@@ -205,7 +205,7 @@ class Launcher {
          ceil_div(p.cols, kPair * kChunkColumns), room, Shape::kTileSums,
          p.multiprocessors},
         resident);
-    // Clusters of more than eight blocks.
+    if (plan->blocks <= kPortableBlocks) return cudaSuccess;
     return cudaFuncSetAttribute(
         kKernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
   }
