@@ -98,9 +98,11 @@ DataTable measure_equalization(Device& device, const Checkpoint& checkpoint,
                                std::vector<LinearRecord>& records) {
   const auto index = static_cast<std::size_t>(linear);
   const DecoderBlock block(device, checkpoint, study.layer);
-  const SolvedBlock solved = solve_block(device, block, study.layer,
-                                         study.hessians, method, 0, progress);
-  records.push_back(solved.records[index]);
+  const SolvedBlock solved = solve_linear_of_block(
+      device, block, study.layer, study.hessians, method, 0, linear, progress);
+  for (const LinearRecord& record : solved.records) {
+    if (record.linear == kLinears[index].name) records.push_back(record);
+  }
   const BlockTransformView t = solved.linears[index].transform->view();
 
   const ColumnStatistics weights =

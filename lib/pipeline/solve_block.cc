@@ -181,6 +181,20 @@ SolvedBlock solve_block(Device& device, const DecoderBlock& block,
   return solved;
 }
 
+SolvedBlock solve_linear_of_block(Device& device, const DecoderBlock& block,
+                                  std::int64_t layer,
+                                  const SiteHessians& hessians,
+                                  const CellMethod& method, int repeat,
+                                  int linear, Progress& progress) {
+  const InputSite site = kLinears[static_cast<std::size_t>(linear)].site;
+  const auto [first, last] =
+      method.options.fuse ? site_linears(site) : std::pair(linear, linear + 1);
+  SolvedBlock solved;
+  solve_group(device, block, layer, *hessians[static_cast<std::size_t>(site)],
+              method, repeat, first, last, progress, solved);
+  return solved;
+}
+
 void set_activation_units(Device& device, const DecoderBlock& block,
                           const RotaryTable& rotary,
                           MatrixView<const float> hidden,

@@ -83,6 +83,14 @@ SolvedBlock solve_block(Device& device, const DecoderBlock& block,
                         const CellMethod& method, int repeat,
                         Progress& progress);
 
+// The same for linear `linear` alone, with those that share its transform; the
+// others stay empty and have no record.
+SolvedBlock solve_linear_of_block(Device& device, const DecoderBlock& block,
+                                  std::int64_t layer,
+                                  const SiteHessians& hessians,
+                                  const CellMethod& method, int repeat,
+                                  int linear, Progress& progress);
+
 // Sets the activations' decode constants from the largest |T x| over `hidden`
 // (method.has_tensor_unit() only).
 void set_activation_units(Device& device, const DecoderBlock& block,
