@@ -17,7 +17,7 @@
 //    add them, and goes on; they are added while the next tile is multiplied,
 //    in the order of blocks and warps, so that results do not depend on timing;
 //  - tokens before weights: the first thing that a block asks of the memory;
-//    behind the copies of all blocks' weights they came 3 us later;
+//    behind its copies of weights 16 tokens of 4096 x 4096 took 0.8 us longer;
 //  - no gap between launches: the next one begins while this one ends and
 //    brings its tokens to the second-level cache; it reads and writes only
 //    after this one has ended.

@@ -122,9 +122,9 @@ TEST(FewPlan, SharesTheLayersOfFigure2Evenly) {
       const PlanSizes p = sizes(features, cols, tokens);
       const Plan plan = choose_plan(p, kH100);
       const double even = static_cast<double>(p.tiles * p.pairs) / 132 / kWarps;
-      const double busiest = static_cast<double>(
+      const int busiest =
           plan.turns.most() *
-          ((plan.pairs.most() + plan.columns - 1) / plan.columns));
+          ((plan.pairs.most() + plan.columns - 1) / plan.columns);
       EXPECT_LE(busiest, 1.55 * even)
           << tokens << " x " << features << " x " << cols;
     }
