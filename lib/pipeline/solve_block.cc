@@ -37,10 +37,12 @@ PackedMatrix take_rows(Device& device, const PackedMatrix& all,
   return part;
 }
 
-// Solves the linears [first, last), stacked where there are several.
+// Solves the linears [first, last), stacked where there are several. Throws
+// Interrupted.
 void solve_group(Device& device, const DecoderBlock& block, std::int64_t layer,
                  const Hessian& hessian, const CellMethod& method, int repeat,
                  int first, int last, Progress& progress, SolvedBlock& solved) {
+  if (progress.stop_requested()) throw Interrupted();
   const LinearLayer& head = block.linear(first);
   std::int64_t rows = 0;
   for (int i = first; i < last; ++i) rows += block.linear(i).out;
@@ -173,7 +175,6 @@ SolvedBlock solve_block(Device& device, const DecoderBlock& block,
     const Hessian& hessian = *hessians[static_cast<std::size_t>(site)];
     const int step = method.options.fuse ? last - first : 1;
     for (int i = first; i < last; i += step) {
-      if (progress.stop_requested()) throw Interrupted();
       solve_group(device, block, layer, hessian, method, repeat, i, i + step,
                   progress, solved);
     }

@@ -77,7 +77,8 @@ struct SolvedBlock {
 
 // Quantizes the weights of the seven linears; `block` keeps its own. `repeat`
 // numbers the draws of a random transform. Linears that share an input get one
-// transform from their stacked weights if options.fuse. Throws NumericalError.
+// transform from their stacked weights if options.fuse. Throws NumericalError,
+// Interrupted.
 SolvedBlock solve_block(Device& device, const DecoderBlock& block,
                         std::int64_t layer, const SiteHessians& hessians,
                         const CellMethod& method, int repeat,

@@ -20,13 +20,17 @@ constexpr std::size_t kGroup = 32;  // channels of a transform of mxfp4
 
 class Silent : public Progress {
  public:
-  void step(const std::string&, std::int64_t, std::int64_t) override {}
+  void step(const std::string& what, std::int64_t, std::int64_t) override {
+    measuring = what == "equalization";
+  }
   void linear(const std::string&) override {}
   void note(const std::string&) override {}
-  bool stop_requested() override { return false; }
+  bool stop_requested() override { return stop && measuring; }
+  bool stop = false, measuring = false;
 };
 
-CellResult run(const std::string& transform, double damping) {
+CellResult run(const std::string& transform, double damping,
+               bool stop = false) {
   const fs::path demo = fs::path(WUSH_SOURCE_DIR) / "experiments/demo";
   const Checkpoint checkpoint = Checkpoint::open(demo / "model");
   const Tokenizer tokenizer = Tokenizer::load(demo / "model");
@@ -43,6 +47,7 @@ CellResult run(const std::string& transform, double damping) {
   spec.options.damping = damping;
   const auto device = make_device("cpu", 1);
   Silent progress;
+  progress.stop = stop;
   ModelSession session(*device, checkpoint, {{}, evaluation, measures},
                        progress);
   return session.run_cell(spec, nullptr, 1e9);
@@ -109,6 +114,10 @@ TEST(Equalization, WithoutATransformChannelsAreTheLayersOwn) {
                 1e-14);
     EXPECT_EQ(largest[i], most);
   }
+}
+
+TEST(Equalization, StopsBeforeItSolves) {
+  EXPECT_THROW(run("wush", 0, true), Interrupted);
 }
 
 }  // namespace
