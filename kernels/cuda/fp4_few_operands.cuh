@@ -4,7 +4,6 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/fp4_few_plan.h"
 #include "kernels/cuda/fp4_operands.cuh"
 #include "kernels/cuda/ptx.cuh"
@@ -80,15 +79,9 @@ class TokenPieces {
     for (int i = 0; i < kAhead; ++i, piece += kWarps) {
       const std::int64_t row = token + piece % kTokenTiles * 8 + g;
       const int column = (kPair * first + piece / kTokenTiles) * 4 + t;
-      words_[i] = make_uint4(0, 0, 0, 0);
-      scales_[i] = 0;
-      if (row >= x.rows || column >= groups) continue;
-      const std::int64_t group = row * groups + column;
-      words_[i] = __ldg(reinterpret_cast<const uint4*>(x.codes) + group);
-      if constexpr (F == Family::kPowerOfTwo) {
-        scales_[i] = __ldg(static_cast<const std::uint8_t*>(x.scales) + group);
-      } else {
-        scales_[i] = __ldg(static_cast<const std::uint16_t*>(x.scales) + group);
+      packed_[i] = {};
+      if (row < x.rows && column < groups) {
+        packed_[i].load(x, row * groups + column);
       }
     }
   }
@@ -102,7 +95,9 @@ class TokenPieces {
     for (int i = 0; i < kAhead; ++i, piece += kWarps) {
       if (piece >= pieces) break;
       unsigned out[4][4];
-      expand_token<F>(words_[i], scales_[i], out);
+      const uint4& words = packed_[i].words;
+      const unsigned scales = packed_[i].scales;
+      expand_token<F>(words, scales, out);
       auto& chunk = to[piece / kOfPair][piece / kTokenTiles % kPair];
 #pragma unroll
       for (int word = 0; word < 4; ++word) {
@@ -110,15 +105,14 @@ class TokenPieces {
             make_uint4(out[word][0], out[word][1], out[word][2], out[word][3]);
       }
       const unsigned magnitudes =
-          (words_[i].x | words_[i].y | words_[i].z | words_[i].w) & 0x77777777u;
-      narrow &= scales_[i] >= kNarrowFirst || magnitudes == 0;
+          (words.x | words.y | words.z | words.w) & 0x77777777u;
+      narrow &= scales >= kNarrowFirst || magnitudes == 0;
     }
     return narrow;
   }
 
  private:
-  uint4 words_[kAhead];
-  unsigned scales_[kAhead];  // nvfp4: two
+  PackedPiece<F> packed_[kAhead];
 };
 
 // Multiplier of a weight's codes, twice in a word: 3 instructions or fewer.

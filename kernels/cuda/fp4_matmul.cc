@@ -160,7 +160,6 @@ Status fp4_matmul(MatmulKernel kernel, Format format, std::int64_t cols,
                               static_cast<float>(unit(x.unit) * unit(w.unit)),
                               out,
                               workspace,
-                              plan.device.architecture,
                               plan.device.multiprocessors,
                               stream};
   cudaError_t error = cudaSuccess;

@@ -173,7 +173,7 @@ __global__ __launch_bounds__(kThreads, 1) void few_matmul_kernel(
     const std::int64_t m = token + place / kFeatures;
     const std::int64_t n =
         feature + index * plan.groups * kFeatures + place % kFeatures;
-    if (m < x.rows && n < w.rows) out.store_at(m * w.rows + n, n, sum);
+    if (m < x.rows && n < w.rows) out.store(m, n, w.rows, sum);
   };
   multiply_tiles<F, kTokenTiles>(tokens, narrow, ring, copies, pairs, column,
                                  plan.columns, tiles, sums, store);

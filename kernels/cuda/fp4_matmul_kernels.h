@@ -20,7 +20,6 @@ struct MatmulProblem {
   float constant;  // unit_x * unit_w
   MatmulOutput out;
   void* workspace;
-  int architecture;
   int multiprocessors;
   cudaStream_t stream;
 };

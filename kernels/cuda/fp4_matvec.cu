@@ -112,27 +112,7 @@ struct Token {
     }
   }
 
-  // Piece i of x as packed, zeros from its end on.
-  struct Packed {
-    uint4 words;
-    unsigned scales;  // nvfp4: two
-
-    __device__ void load(const OperandRows<F>& x, int i) {
-      words = make_uint4(0, 0, 0, 0);
-      scales = 0;
-      if (i >= static_cast<int>(x.cols / 32)) return;
-      // Through the first-level cache: the multiprocessor's other blocks read
-      // them, too.
-      words = __ldg(reinterpret_cast<const uint4*>(x.codes) + i);
-      if constexpr (F == Family::kPowerOfTwo) {
-        scales = __ldg(static_cast<const std::uint8_t*>(x.scales) + i);
-      } else {
-        scales = __ldg(static_cast<const std::uint16_t*>(x.scales) + i);
-      }
-    }
-  };
-
-  __device__ void store(const Tables& tables, const Packed& from, int i,
+  __device__ void store(const Tables& tables, const PackedPiece<F>& from, int i,
                         bool inside) const {
     const unsigned packed[4] = {from.words.x, from.words.y, from.words.z,
                                 from.words.w};
@@ -165,13 +145,16 @@ struct Token {
     }
   }
 
-  // `first`: the thread's first piece, loaded.
+  // Zeros from the end of x on. `piece`: the thread's first one, loaded.
   __device__ void fill(const Tables& tables, const OperandRows<F>& x,
-                       int pieces, Packed first) const {
+                       int pieces, PackedPiece<F> piece) const {
     const int inside = static_cast<int>(x.cols / 32);
     for (int i = threadIdx.x; i < pieces; i += blockDim.x) {
-      if (i >= static_cast<int>(blockDim.x)) first.load(x, i);
-      store(tables, first, i, i < inside);
+      if (i >= static_cast<int>(blockDim.x)) {
+        piece = {};
+        if (i < inside) piece.load(x, i);
+      }
+      store(tables, piece, i, i < inside);
     }
   }
 };
@@ -304,8 +287,9 @@ __global__ __launch_bounds__(kMostWarps * 32,
   wait_for_previous_launch();
   Strip<F> strip;
   strip.load(w, first, window * 32 + lane);
-  typename Token<F>::Packed packed;
-  packed.load(x, static_cast<int>(threadIdx.x));
+  // Through the first-level cache: the multiprocessor's other blocks read it.
+  PackedPiece<F> packed;
+  if (threadIdx.x < x.cols / 32) packed.load(x, threadIdx.x);
   const Tables tables;
   const Token<F> token(dynamic, windows * 32);
   token.fill(tables, x, windows * 32, packed);

@@ -174,6 +174,24 @@ struct OperandRows {
   }
 };
 
+// 32 columns of a matrix whose cols are a multiple of 32, as packed: one group
+// of mxfp4 or int4, or two of nvfp4, whose scales share a word.
+template <Family F>
+struct PackedPiece {
+  uint4 words = {0, 0, 0, 0};
+  unsigned scales = 0;
+
+  // The columns from 32 `piece` on of the matrix taken as one row.
+  __device__ void load(const OperandRows<F>& m, std::int64_t piece) {
+    words = __ldg(reinterpret_cast<const uint4*>(m.codes) + piece);
+    if constexpr (F == Family::kPowerOfTwo) {
+      scales = __ldg(static_cast<const std::uint8_t*>(m.scales) + piece);
+    } else {
+      scales = __ldg(static_cast<const std::uint16_t*>(m.scales) + piece);
+    }
+  }
+};
+
 // A lane's share of one row in a chunk: 32 columns.
 template <Family F>
 struct LaneWords {

@@ -18,12 +18,9 @@ struct MmaOutput {
 
   __device__ void store(std::int64_t m, std::int64_t n, std::int64_t features,
                         float sum) const {
-    store_at(m * features + n, n, sum);
-  }
-  __device__ void store_at(std::int64_t index, std::int64_t n,
-                           float sum) const {
     float value = sum * constant;
     if (bias != nullptr) value += bias[n];
+    const std::int64_t index = m * features + n;
     if (wide != nullptr) {
       wide[index] = value;
     } else {

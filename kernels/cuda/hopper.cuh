@@ -240,37 +240,6 @@ struct WarpgroupMultiply<32> {
   }
 };
 
-template <>
-struct WarpgroupMultiply<16> {
-  __device__ static void run(float (&d)[8], const unsigned (&a)[4],
-                             std::uint64_t b, bool accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %13, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 "
-        "{%0, %1, %2, %3, %4, %5, %6, %7}, "
-        "{%8, %9, %10, %11}, %12, p, 1, 1, 0;\n}"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]),
-          "+f"(d[5]), "+f"(d[6]), "+f"(d[7])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),
-          "r"(accumulate ? 1 : 0));
-  }
-};
-
-template <>
-struct WarpgroupMultiply<8> {
-  __device__ static void run(float (&d)[4], const unsigned (&a)[4],
-                             std::uint64_t b, bool accumulate) {
-    asm volatile(
-        "{\n.reg .pred p;\nsetp.ne.b32 p, %9, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 "
-        "{%0, %1, %2, %3}, "
-        "{%4, %5, %6, %7}, %8, p, 1, 1, 0;\n}"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),
-          "r"(accumulate ? 1 : 0));
-  }
-};
-
 // d (+)= a b with a [64, 16] and b [16, n] both in shared memory and both with
 // k across their rows of 64 columns; d as for WarpgroupMultiply.
 __device__ inline void multiply_transposed(float (&d)[128], std::uint64_t a,

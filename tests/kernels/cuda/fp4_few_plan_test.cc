@@ -17,6 +17,7 @@ constexpr Resident kH100 = {
     {0, 132, 66, 39, 30, 22, 17, 15, 15, 7, 7, 7, 7, 7, 7, 7, 7}};
 constexpr Resident kAlone = {{0, 108}};
 
+// With about the room that 227 KiB of shared memory leave.
 PlanSizes sizes(std::int64_t features, std::int64_t cols, int tokens,
                 std::int64_t token_tiles = 1) {
   return {(features + kFeatures - 1) / kFeatures,
