@@ -172,8 +172,60 @@ class SlabCopies {
   unsigned to_, from_[2];
 };
 
+// A block's matrix in shared memory, kOctets times 16 bytes a row, on its way
+// to fragments. Octets lie so that those of the eight rows that one ldmatrix
+// takes together, or of the two rows that eight lanes read, are in different
+// banks.
+template <class In, int kOctets>
+class MatrixRows {
+ public:
+  __device__ explicit MatrixRows(const void* memory)
+      : base_(shared_address(memory)) {
+    const int lane = threadIdx.x & 31;
+    const int g = sizeof(In) == 4 ? lane >> 2 : lane & 7;
+    const int octet = sizeof(In) == 4 ? lane & 3 : lane >> 3;
+#pragma unroll
+    for (int s = 0; s < 2; ++s) {
+      from_[s] = base_ + place(matrix_row(0, g), 4 * s + octet);
+    }
+  }
+
+  __device__ void start(int row, int octet, const __nv_bfloat16* from) const {
+    copy_async_16(base_ + place(row, octet), from, true);
+  }
+
+  // The lane's words of row matrix_row(tile, g) of slab n, columns of slab k;
+  // all lanes take part, after a barrier that follows the copies.
+  __device__ uint4 load(int n, int k, int tile) const {
+    const unsigned from =
+        from_[k % 2] + k / 2 * 128 + (32 * n + 2 * tile) * kRowBytes;
+    if constexpr (sizeof(In) == 4) {
+      const float4 v = load_shared(from);
+      return make_uint4(__float_as_uint(v.x), __float_as_uint(v.y),
+                        __float_as_uint(v.z), __float_as_uint(v.w));
+    } else {
+      unsigned words[4];
+      load_matrices(words, from);
+      return make_uint4(words[0], words[1], words[2], words[3]);
+    }
+  }
+
+ private:
+  static constexpr int kRowBytes = 16 * kOctets;
+
+  __device__ static unsigned place(int row, int octet) {
+    return kRowBytes * row + 16 * (octet ^ (row >> 3 & 3 | (row & 1) << 2));
+  }
+
+  unsigned base_, from_[2];
+};
+
 constexpr int kTransformThreads = 256;
 constexpr int kTransformWarps = kTransformThreads / 32;
+
+// Blocks of 64 and 128, by registers.
+template <class In>
+inline constexpr int kBlocksAtOnce = SlabTerms<In>::kTerms == 1 ? 2 : 1;
 
 template <class In>
 inline constexpr int kRingStages = sizeof(In) == 4 ? 2 : 3;
@@ -195,9 +247,22 @@ __device__ inline void prefetch_tiles(const In* x, const TransformShape& shape,
   }
 }
 
-// A lane's words of the two slabs' matrices from `column` on; for blocks of 16
-// the piece is block-diagonal.
-template <class In>
+// The matrices of 64 columns, to the second-level cache.
+__device__ inline void prefetch_pieces(const __nv_bfloat16* matrices,
+                                       const TransformShape& shape,
+                                       std::int64_t column) {
+  const int lane = threadIdx.x & 31;
+  const auto columns =
+      static_cast<int>(min(shape.cols - column, std::int64_t{64}));
+  if (shape.matrix_stride == 0 || 64 * lane >= columns << shape.log2_block) {
+    return;
+  }
+  prefetch_line(matrices + (column << shape.log2_block) + 64 * lane);
+}
+
+// A lane's words of the two slabs' matrices from `column` on, as rows hold
+// them: columns 8t .. 8t + 7 of a row, which are word t of lanes 0 .. 3 for
+// 16-bit inputs. For blocks of 16 the piece is block-diagonal.
 __device__ inline void load_pieces(const __nv_bfloat16* __restrict__ matrices,
                                    const TransformShape& shape, int column,
                                    uint4 (&b)[2][4]) {
@@ -205,24 +270,33 @@ __device__ inline void load_pieces(const __nv_bfloat16* __restrict__ matrices,
   const int cols = static_cast<int>(shape.cols), mask = shape.block - 1;
 #pragma unroll
   for (int slab = 0; slab < 2; ++slab) {
+    const int k = column + slab * 32 + 8 * lane_t();
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const int n = column + slab * 32 + matrix_row(j, lane_g());
       const int block = n >> shape.log2_block;
-      const __nv_bfloat16* row =
-          matrices + block * shape.matrix_stride +
-          (static_cast<std::int64_t>(n & mask) << shape.log2_block);
-      unsigned words[4] = {};
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int k = column + slab * 32 + word_column<In>(i, lane_t());
-        if (k < cols && n < cols && k >> shape.log2_block == block) {
-          words[i] = __ldg(reinterpret_cast<const unsigned*>(row + (k & mask)));
-        }
+      b[slab][j] = make_uint4(0, 0, 0, 0);
+      if (k < cols && n < cols && k >> shape.log2_block == block) {
+        b[slab][j] = __ldg(reinterpret_cast<const uint4*>(
+            matrices + block * shape.matrix_stride +
+            (static_cast<std::int64_t>(n & mask) << shape.log2_block) +
+            (k & mask)));
       }
-      b[slab][j] = make_uint4(words[0], words[1], words[2], words[3]);
     }
   }
+}
+
+// Word t of lanes 0 .. 3 of four neighbours: a transposition in two exchanges.
+__device__ inline uint4 transpose_words(const uint4& v) {
+  constexpr unsigned kAll = 0xffffffffu;
+  const bool upper = (threadIdx.x & 2) != 0, odd = (threadIdx.x & 1) != 0;
+  const unsigned p = __shfl_xor_sync(kAll, upper ? v.x : v.z, 2);
+  const unsigned q = __shfl_xor_sync(kAll, upper ? v.y : v.w, 2);
+  const uint4 u =
+      upper ? make_uint4(p, q, v.z, v.w) : make_uint4(v.x, v.y, p, q);
+  const unsigned r = __shfl_xor_sync(kAll, odd ? u.x : u.y, 1);
+  const unsigned s = __shfl_xor_sync(kAll, odd ? u.z : u.w, 1);
+  return odd ? make_uint4(r, u.y, s, u.w) : make_uint4(u.x, r, u.z, s);
 }
 
 // Starts the copies of a tile; `from` is the lane's first octet of row g, and
@@ -255,17 +329,19 @@ __launch_bounds__(kTransformThreads, Epilogue::kBlocks) void transform_rows_kern
   constexpr int kStages = kRingStages<In>;
   extern __shared__ uint4 dynamic[];
   __shared__ typename Epilogue::Shared shared;
-  allow_next_launch(shape.rows * shape.cols);
+  allow_next_launch();
   epilogue.prepare(shared);
   const int warp = threadIdx.x >> 5;
-  const std::int64_t column = (blockIdx.x * kTransformWarps + warp) * 64;
+  const std::int64_t column =
+      (blockIdx.x * (blockDim.x / 32) + warp) * std::int64_t{64};
   const std::int64_t step = gridDim.y * std::int64_t{16};
   const std::int64_t first = blockIdx.y * std::int64_t{16};
   if (column >= shape.cols) return;
   prefetch_tiles<kStages>(x, shape, first, step, column);
+  if (blockIdx.y == 0) prefetch_pieces(matrices, shape, column);
   wait_for_previous_launch();
   uint4 b[2][4];
-  load_pieces<In>(matrices, shape, static_cast<int>(column), b);
+  load_pieces(matrices, shape, static_cast<int>(column), b);
 
   // Tiles fit 32 bits: 2^31 of them would be a terabyte.
   const int tiles = static_cast<int>((shape.rows + 15) / 16);
@@ -290,6 +366,13 @@ __launch_bounds__(kTransformThreads, Epilogue::kBlocks) void transform_rows_kern
   };
 #pragma unroll
   for (int s = 0; s < kStages; ++s) start(s);
+  // While the copies are under way.
+  if (sizeof(In) == 2) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      b[i / 4][i % 4] = transpose_words(b[i / 4][i % 4]);
+    }
+  }
   int stage = 0;
   typename Epilogue::Lane lane(epilogue, shape, first + lane_g(), column);
   for (int tile = static_cast<int>(blockIdx.y); tile < tiles;
@@ -311,112 +394,87 @@ __launch_bounds__(kTransformThreads, Epilogue::kBlocks) void transform_rows_kern
   }
 }
 
-// A block's whole matrix, in the order in which lanes take its words.
-template <int kBlock, class In>
-__device__ inline void fill_matrix(uint4 (*matrix)[kBlock / 32][4][32],
-                                   const __nv_bfloat16* __restrict__ source) {
-  constexpr int kSlabs = kBlock / 32;
-  const int lane = threadIdx.x & 31;
-  for (int i = threadIdx.x / 32; i < kSlabs * kSlabs * 4;
-       i += kTransformWarps) {
-    const int n_slab = i / (kSlabs * 4), k_slab = i / 4 % kSlabs, j = i % 4;
-    const __nv_bfloat16* row =
-        source + (32 * n_slab + matrix_row(j, lane_g())) * kBlock + 32 * k_slab;
-    unsigned words[4];
-#pragma unroll
-    for (int w = 0; w < 4; ++w) {
-      words[w] = __ldg(reinterpret_cast<const unsigned*>(
-          row + word_column<In>(w, lane_t())));
-    }
-    matrix[n_slab][k_slab][j][lane] =
-        make_uint4(words[0], words[1], words[2], words[3]);
-  }
-}
-
 // Blocks of 64 and 128: the block's matrix lies in shared memory, and each of
-// the warps walks down its own rows, kTiles times 16 at a time so that a piece
-// of the matrix is used more than once.
+// the warps walks down its own rows, 16 at a time. (32, so that a piece of the
+// matrix is used twice, leave room for half as many warps: up to 1.6 times
+// slower.)
 template <int kBlock, class In, class Epilogue>
-__global__ __launch_bounds__(kTransformThreads, 1) void transform_block_kernel(
+__global__
+__launch_bounds__(kTransformThreads, kBlocksAtOnce<In>) void transform_block_kernel(
     const In* __restrict__ x, const __nv_bfloat16* __restrict__ matrices,
     TransformShape shape, Epilogue epilogue) {
-  constexpr int kSlabs = kBlock / 32;
-  constexpr int kTiles = SlabTerms<In>::kTerms == 1 ? 2 : 1;
+  constexpr int kSlabs = kBlock / 32, kOctets = kBlock / 8;
   extern __shared__ uint4 dynamic[];
-  auto* matrix = reinterpret_cast<uint4(*)[kSlabs][4][32]>(dynamic);
   __shared__ typename Epilogue::Shared shared;
-  allow_next_launch(shape.rows * shape.cols);
+  allow_next_launch();
   epilogue.prepare(shared);
-  wait_for_previous_launch();
-  const int g = lane_g(), t = lane_t(), lane = threadIdx.x & 31;
+  const int g = lane_g(), t = lane_t();
   const std::int64_t column = blockIdx.x * std::int64_t{kBlock};
+  const std::int64_t step = gridDim.y * kTransformWarps * std::int64_t{16};
+  std::int64_t row =
+      (blockIdx.y * kTransformWarps + (threadIdx.x >> 5)) * std::int64_t{16};
+  const __nv_bfloat16* source = matrices + blockIdx.x * shape.matrix_stride;
+#pragma unroll
+  for (int c = 0; c < kBlock; c += 64) {
+    prefetch_tiles<1>(x, shape, row, step, column + c);
+  }
+  if (blockIdx.y == 0 && 64 * threadIdx.x < kBlock * kBlock) {
+    prefetch_line(source + 64 * threadIdx.x);
+  }
+  wait_for_previous_launch();
 
-  fill_matrix<kBlock, In>(matrix, matrices + blockIdx.x * shape.matrix_stride);
-  __syncthreads();
+  const MatrixRows<In, kOctets> matrix(dynamic);
+#pragma unroll
+  for (int i = threadIdx.x; i < kBlock * kOctets; i += kTransformThreads) {
+    matrix.start(i / kOctets, i % kOctets, source + 8 * i);
+  }
+  commit_copies();
 
   const SlabCopies<In> copies(
-      reinterpret_cast<const char*>(dynamic + kSlabs * kSlabs * 4 * 32) +
-      (threadIdx.x >> 5) * kTiles * kSlabs * SlabCopies<In>::kBytes);
+      reinterpret_cast<const char*>(dynamic + kBlock * kOctets) +
+      (threadIdx.x >> 5) * kSlabs * SlabCopies<In>::kBytes);
   const auto start = [&](std::int64_t row) {
 #pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile) {
+    for (int slab = 0; slab < kSlabs; ++slab) {
 #pragma unroll
-      for (int slab = 0; slab < kSlabs; ++slab) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const std::int64_t r = row + 16 * tile + g + 8 * half;
-          const bool valid = r < shape.rows;
-          const std::int64_t offset =
-              valid ? r * shape.cols + column + slab * 32 + 8 * t : 0;
-          copies.start(tile * kSlabs + slab, half, x + offset, valid);
-        }
+      for (int half = 0; half < 2; ++half) {
+        const std::int64_t r = row + g + 8 * half;
+        const bool valid = r < shape.rows;
+        const std::int64_t offset =
+            valid ? r * shape.cols + column + slab * 32 + 8 * t : 0;
+        copies.start(slab, half, x + offset, valid);
       }
     }
     commit_copies();
   };
-  constexpr std::int64_t kRows = 16 * kTiles;
-  const std::int64_t step = gridDim.y * kTransformWarps * kRows;
-  std::int64_t row =
-      (blockIdx.y * kTransformWarps + (threadIdx.x >> 5)) * kRows;
   start(row);
+  wait_copies<1>();  // the matrix
+  __syncthreads();
   for (; row < shape.rows; row += step) {
     wait_copies<0>();
     __syncwarp();
-    SlabTerms<In> terms[kTiles][kSlabs];
+    SlabTerms<In> terms[kSlabs];
 #pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile) {
-#pragma unroll
-      for (int slab = 0; slab < kSlabs; ++slab) {
-        copies.load(tile * kSlabs + slab, terms[tile][slab]);
-      }
-    }
+    for (int slab = 0; slab < kSlabs; ++slab) copies.load(slab, terms[slab]);
     __syncwarp();
     start(row + step);
 #pragma unroll 1
     for (int pair = 0; pair < kSlabs / 2; ++pair) {
-      float sums[kTiles][2][4][4] = {};
+      float sums[2][4][4] = {};
 #pragma unroll
       for (int side = 0; side < 2; ++side) {
 #pragma unroll
         for (int k = 0; k < kSlabs; ++k) {
           uint4 b[4];
 #pragma unroll
-          for (int j = 0; j < 4; ++j)
-            b[j] = matrix[2 * pair + side][k][j][lane];
-#pragma unroll
-          for (int tile = 0; tile < kTiles; ++tile) {
-            multiply_slab(sums[tile][side], terms[tile][k], b);
-          }
+          for (int j = 0; j < 4; ++j) b[j] = matrix.load(2 * pair + side, k, j);
+          multiply_slab(sums[side], terms[k], b);
         }
       }
-#pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile) {
-        const std::int64_t r = row + 16 * tile + g;
-        typename Epilogue::Lane lane_out(epilogue, shape, r,
-                                         column + 64 * pair);
-        lane_out.take(epilogue, shared, shape, r,
-                      row + 16 * tile + 16 <= shape.rows, sums[tile]);
-      }
+      typename Epilogue::Lane lane_out(epilogue, shape, row + g,
+                                       column + 64 * pair);
+      lane_out.take(epilogue, shared, shape, row + g, row + 16 <= shape.rows,
+                    sums);
     }
   }
 }
@@ -432,14 +490,14 @@ struct TransformCall {
 template <int kBlock, class In, class Epilogue>
 cudaError_t launch_transform_block(const TransformCall& call,
                                    const Epilogue& epilogue) {
-  constexpr int kTiles = SlabTerms<In>::kTerms == 1 ? 2 : 1;
   constexpr int kBytes =
-      kBlock * kBlock * 2 + kTransformWarps * kTiles * kBlock * 16 * sizeof(In);
+      kBlock * kBlock * 2 + kTransformWarps * kBlock * 16 * sizeof(In);
   const std::int64_t blocks = call.shape.cols / kBlock;
-  const std::int64_t tiles =
-      ceil_div(call.shape.rows, 16 * kTiles * kTransformWarps);
-  const std::int64_t each =
-      ceil_div(tiles * blocks, std::int64_t{call.multiprocessors} * 2);
+  const std::int64_t tiles = ceil_div(call.shape.rows, 16 * kTransformWarps);
+  const std::int64_t each = std::min<std::int64_t>(
+      ceil_div(tiles * blocks,
+               std::int64_t{call.multiprocessors} * kBlocksAtOnce<In>),
+      Epilogue::kMostTiles);
   const dim3 grid(static_cast<unsigned>(blocks),
                   static_cast<unsigned>(
                       std::min<std::int64_t>(ceil_div(tiles, each), 65535)));
@@ -452,10 +510,15 @@ cudaError_t launch_transform_block(const TransformCall& call,
 template <class In, class Epilogue>
 cudaError_t launch_transform_rows(const TransformCall& call,
                                   const Epilogue& epilogue) {
-  constexpr int kBytes =
-      kTransformWarps * kRingStages<In> * 2 * SlabCopies<In>::kBytes;
-  const std::int64_t strips = ceil_div(call.shape.cols, 64 * kTransformWarps);
   const std::int64_t tiles = ceil_div(call.shape.rows, 16);
+  // Few rows are spread over more multiprocessors.
+  int warps = kTransformWarps;
+  while (warps > 1 && tiles * ceil_div(call.shape.cols, 64 * warps) <=
+                          call.multiprocessors / 2) {
+    warps /= 2;
+  }
+  const int bytes = warps * kRingStages<In> * 2 * SlabCopies<In>::kBytes;
+  const std::int64_t strips = ceil_div(call.shape.cols, 64 * warps);
   const std::int64_t each = std::min<std::int64_t>(
       ceil_div(tiles * strips,
                std::int64_t{call.multiprocessors} * Epilogue::kBlocks),
@@ -463,10 +526,10 @@ cudaError_t launch_transform_rows(const TransformCall& call,
   const dim3 grid(static_cast<unsigned>(strips),
                   static_cast<unsigned>(
                       std::min<std::int64_t>(ceil_div(tiles, each), 65535)));
-  return launch_overlapping(transform_rows_kernel<In, Epilogue>,
-                            {grid, kTransformThreads, kBytes, call.stream},
-                            static_cast<const In*>(call.x), call.matrices,
-                            call.shape, epilogue);
+  return launch_overlapping(
+      transform_rows_kernel<In, Epilogue>,
+      {grid, 32 * warps, static_cast<std::size_t>(bytes), call.stream},
+      static_cast<const In*>(call.x), call.matrices, call.shape, epilogue);
 }
 
 template <class In, class Epilogue>

@@ -68,15 +68,6 @@ __device__ inline void allow_next_launch() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
-// The same for a launch over `values`, unless they are as few as the
-// activations of few tokens: with a product that began beside it such a launch
-// took 35 us, the product alone 22 (16 tokens, 4096 x 12288 weights, H100, an
-// earlier kernel for few tokens); presumably clusters that find no room at
-// first wait for a round of the others.
-inline constexpr std::int64_t kOverlapValues = 1 << 21;
-__device__ inline void allow_next_launch(std::int64_t values) {
-  if (values >= kOverlapValues) allow_next_launch();
-}
 __device__ inline void wait_for_previous_launch() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/split.h"
 
 namespace wush::kernels::cuda::few {
 
@@ -18,30 +19,6 @@ inline constexpr int kFeatures = 16;  // of a tile
 // columns of a matrix are counted in such pairs, of which the last may be half
 // empty.
 inline constexpr int kPair = 2;
-
-// `each` of something for all, one more for the first `more`.
-struct Split {
-  int each, more;
-
-  Split() = default;
-  constexpr Split(std::int64_t all, std::int64_t of)
-      : each(static_cast<int>(all / of)), more(static_cast<int>(all % of)) {}
-  constexpr int most() const { return each + (more > 0 ? 1 : 0); }
-  constexpr int first(int i) const { return i * each + (i < more ? i : more); }
-  constexpr int count(int i) const { return each + (i < more ? 1 : 0); }
-};
-
-// a / b for a and b up to 512, without a division on the device.
-struct Divisor {
-  unsigned inverse;  // 2^20 / b, rounded up
-
-  Divisor() = default;
-  constexpr explicit Divisor(int b)
-      : inverse(static_cast<unsigned>(((1 << 20) + b - 1) / b)) {}
-  constexpr int divide(int a) const {
-    return static_cast<int>(static_cast<unsigned>(a) * inverse >> 20);
-  }
-};
 
 // The clusters take a range of the tiles of features each, the blocks of a
 // cluster a range of the columns, the groups of a block's warps tiles in turn,
@@ -72,7 +49,7 @@ constexpr WarpShare share_of_warp(const Plan& plan, int cluster, int rank,
   WarpShare share = {};
   share.group = plan.by_columns.divide(warp);
   share.column = warp - share.group * plan.columns;
-  share.first = plan.pairs.first(rank);
+  share.first = static_cast<int>(plan.pairs.first(rank));
   share.pairs = plan.pairs.count(rank);
   share.tile = plan.tiles.first(cluster) + share.group;
   if (share.group >= plan.groups) return share;

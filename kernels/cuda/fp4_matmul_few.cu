@@ -158,13 +158,14 @@ __global__ __launch_bounds__(kThreads, 1) void few_matmul_kernel(
                                       plan.columns);
   auto& ring = memory.ring[warp];
   bool own_narrow = packed.store(tokens, warp, pieces);
+  // Behind the first pieces; ahead of those they would delay them.
+#pragma unroll
+  for (int i = 0; i < Shape::kStages; ++i) copies.start(ring[i]);
   for (int piece = warp + packed.kStride; piece < pieces;
        piece += packed.kStride) {
     packed.load(x, token, first, piece);
     own_narrow &= packed.store(tokens, piece, pieces);
   }
-#pragma unroll
-  for (int i = 0; i < Shape::kStages; ++i) copies.start(ring[i]);
   const bool narrow = __syncthreads_and(own_narrow) != 0;
   if (plan.blocks > 1) cluster_wait();  // the others' barriers
   if (tiles == 0) return;

@@ -3,23 +3,22 @@
 //
 // A weight's magnitude index selects a byte of a table (prmt), eight codes in
 // nine instructions; group sums are exact integers, so the result is the
-// group-exact reference but for the order in which groups are added. A warp
-// takes eight rows and reads 512 bytes of each at a time; `split` warps share a
-// row's columns and add their sums in order.
-#include <algorithm>
-
+// group-exact reference but for the order in which groups are added.
+//
+// A block decodes the token once. Rows are taken in sets of eight, columns in
+// windows of 1024, so that a warp reads 512 bytes of each row at a time; a
+// block's warps share the windows of all its sets evenly, one after another,
+// each with the next window's weights under way while it multiplies. Sums of a
+// set that several warps share are added in order.
 #include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/fp4_matmul_kernels.h"
+#include "kernels/cuda/fp4_matvec_plan.h"
 #include "kernels/cuda/fp4_operands.cuh"
 #include "kernels/cuda/fp4_output.cuh"
 #include "kernels/cuda/launch.h"
 
-namespace wush::kernels::cuda {
+namespace wush::kernels::cuda::matvec {
 namespace {
-
-constexpr int kRows = 8;       // of a warp
-constexpr int kWindow = 1024;  // columns of a warp at a time, 32 a lane
-constexpr int kMostWarps = 8;  // of a block
 
 // Sum of the products of four unsigned and four signed bytes, and c.
 __device__ inline int dot_bytes(unsigned a, unsigned b, int c) {
@@ -84,6 +83,32 @@ __device__ inline void unpack_bytes(const Tables& tables, unsigned w,
   }
 }
 
+// *dot += the products of eight codes with the token's, in the order of
+// unpack_bytes. Of e2m1 codes positive and negative ones apart: what joins them
+// would run where the selections do, at half the rate of the rest.
+template <Family F>
+__device__ inline void add_products(const Tables& tables, unsigned w,
+                                    unsigned x_low, unsigned x_high, int* dot) {
+  if constexpr (F == Family::kStep) {
+    unsigned low, high;
+    unpack_bytes<F>(tables, w, &low, &high);
+    *dot = dot_bytes(low, x_low, *dot);
+    *dot = dot_bytes(high, x_high, *dot);
+  } else {
+    const unsigned v = w ^ 0x88888888u;
+    const auto plus = [&](unsigned s) {
+      return select_bytes(tables.plus0, tables.plus4, s);
+    };
+    const auto minus = [&](unsigned s) {
+      return select_bytes(tables.minus0, tables.minus4, s);
+    };
+    *dot = dot_bytes(plus(w), x_low, *dot);
+    *dot = dot_bytes(minus(v), x_low, *dot);
+    *dot = dot_bytes(plus(w >> 16), x_high, *dot);
+    *dot = dot_bytes(minus(v >> 16), x_high, *dot);
+  }
+}
+
 // The token in shared memory, 32 columns a piece: signed bytes, 2 value (e2m1)
 // or 4 value (int4), in the order of unpack_bytes; and for each group its scale
 // and what the sum of products with unsigned bytes starts from.
@@ -98,7 +123,7 @@ struct Token {
       : bytes{memory, memory + pieces},
         scales(reinterpret_cast<float*>(memory + 2 * pieces)),
         starts(reinterpret_cast<int*>(scales + kGroups * pieces)) {}
-  static std::int64_t size(std::int64_t pieces) {
+  __host__ __device__ static std::int64_t size(std::int64_t pieces) {
     return pieces * (32 + 8 * kGroups);
   }
 
@@ -211,11 +236,8 @@ struct Strip {
       for (int g = 0; g < kGroups; ++g) dot[g] = start[g];
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
-        unsigned a, b;
-        unpack_bytes<F>(tables, packed[k], &a, &b);
-        int& d = dot[k * kGroups / 4];
-        d = dot_bytes(a, xs[2 * k], d);
-        d = dot_bytes(b, xs[2 * k + 1], d);
+        add_products<F>(tables, packed[k], xs[2 * k], xs[2 * k + 1],
+                        &dot[k * kGroups / 4]);
       }
 #pragma unroll
       for (int g = 0; g < kGroups; ++g) {
@@ -259,106 +281,127 @@ __device__ inline float add_lanes(float (&sum)[kRows]) {
 }
 
 // Needs cols % 32 == 0 and at least kRows rows.
-template <Family F>
-__global__ __launch_bounds__(kMostWarps * 32,
-                             3) void matvec_kernel(OperandRows<F> w,
-                                                   OperandRows<F> x,
-                                                   MmaOutput out, int split) {
+template <Family F, int kBlockWarps>
+__global__ __launch_bounds__(
+    kBlockWarps * 32,
+    kWarps / kBlockWarps) void matvec_kernel(OperandRows<F> w, OperandRows<F> x,
+                                             MmaOutput out, Plan plan) {
+  constexpr int kThreads = kBlockWarps * 32;
   extern __shared__ uint4 dynamic[];
-  __shared__ float partial[kMostWarps][kRows];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int windows = static_cast<int>((w.cols + kWindow - 1) / kWindow);
-  const int sets = blockDim.x / 32 / split, set = warp / split;
+  const int windows = plan.windows, slots = plan.slots;
+  const Share share(plan, static_cast<int>(blockIdx.x));
+  const int begin = share.begin(warp), end = share.begin(warp + 1);
   // The last rows are computed twice where rows are not a multiple of kRows.
-  const std::int64_t wanted = (blockIdx.x * std::int64_t{sets} + set) * kRows;
-  const std::int64_t first = min(wanted, w.rows - kRows);
-  int window = warp % split;
+  const auto first_row = [&](int set) {
+    return min((share.first + set) * kRows, w.rows - kRows);
+  };
+  struct Place {
+    int set, window;
+  };
+  const auto advance = [&](Place& at) {
+    if (++at.window == windows) ++at.set, at.window = 0;
+  };
+  Place loading = {plan.by_windows.divide(begin), 0};
+  loading.window = begin - loading.set * windows;
 
   allow_next_launch();
   // A few blocks bring the token to the second-level cache: all of them asking
   // for the same lines took longer.
   if (blockIdx.x < 8) prefetch_token(x);
-  // The window's 512 bytes of every row: a line for every lane.
+  // The first window's 512 bytes of every row: a line for every lane.
   static_assert(kRows * 4 == 32);
-  const std::int64_t ahead = window * std::int64_t{kWindow} + lane % 4 * 256;
-  if (ahead < w.cols) {
-    prefetch_line(w.codes + ((first + lane / 4) * w.cols + ahead) / 2);
+  const std::int64_t ahead =
+      loading.window * std::int64_t{kWindow} + lane % 4 * 256;
+  if (begin < end && ahead < w.cols) {
+    prefetch_line(w.codes +
+                  ((first_row(loading.set) + lane / 4) * w.cols + ahead) / 2);
   }
   wait_for_previous_launch();
-  Strip<F> strip;
-  strip.load(w, first, window * 32 + lane);
-  // Through the first-level cache: the multiprocessor's other blocks read it.
+  // Through the first-level cache: the multiprocessor's other block reads it.
   PackedPiece<F> packed;
   if (threadIdx.x < x.cols / 32) packed.load(x, threadIdx.x);
+  Strip<F> strips[2];
+  const auto load = [&](Strip<F>& strip) {
+    strip.load(w, first_row(loading.set), loading.window * 32 + lane);
+    advance(loading);
+  };
+  Place at = loading;
+  if (begin < end) load(strips[0]);
+  // Of set s and slot i at (s * slots + i) * kRows; zeros where fewer warps
+  // share a set.
+  auto* partial = reinterpret_cast<float*>(reinterpret_cast<char*>(dynamic) +
+                                           Token<F>::size(windows * 32));
+  for (int i = threadIdx.x; i < share.sets * slots * kRows; i += kThreads) {
+    partial[i] = 0;
+  }
   const Tables tables;
   const Token<F> token(dynamic, windows * 32);
   token.fill(tables, x, windows * 32, packed);
   __syncthreads();
 
   float sum[kRows] = {};
-  while (true) {
-    strip.multiply(tables, token, window * 32 + lane, sum);
-    window += split;
-    if (window >= windows) break;
-    strip.load(w, first, window * 32 + lane);
+  int slot = begin < end ? warp - share.first_owner(at.set * windows, warp) : 0;
+  const auto multiply = [&](const Strip<F>& strip, bool last) {
+    strip.multiply(tables, token, at.window * 32 + lane, sum);
+    const int set = at.set;
+    advance(at);
+    if (at.set == set && !last) return;
+    const float total = add_lanes(sum);
+    if (lane % 4 == 0) partial[(set * slots + slot) * kRows + lane / 4] = total;
+    slot = 0;
+#pragma unroll
+    for (float& s : sum) s = 0;
+  };
+#pragma unroll 1
+  for (int i = begin; i < end; i += 2) {
+    if (i + 1 < end) load(strips[1]);
+    multiply(strips[0], i + 1 == end);
+    if (i + 1 == end) break;
+    if (i + 2 < end) load(strips[0]);
+    multiply(strips[1], i + 2 == end);
   }
-  const float total = add_lanes(sum);
-  if (lane % 4 == 0) partial[warp][lane / 4] = total;
   __syncthreads();
-  const std::int64_t row = first + lane;
-  if (warp % split == 0 && lane < kRows && row >= wanted) {
-    float all = partial[warp][lane];
-    for (int i = 1; i < split; ++i) all += partial[warp + i][lane];
-    out.store(0, row, w.rows, all);
-  }
-}
 
-// Warps that share a row's columns: what gives the busiest multiprocessor the
-// least to do, counted in windows of a warp. Decoding the token costs a block
-// about an eighth of a window for each window of the columns.
-int choose_split(std::int64_t features, std::int64_t windows,
-                 int multiprocessors) {
-  int best = 1;
-  std::int64_t least = 0;
-  for (int split = 1; split <= std::min<std::int64_t>(windows, kMostWarps);
-       ++split) {
-    const int sets = kMostWarps / split;
-    const std::int64_t blocks =
-        ceil_div(ceil_div(features, kRows * sets), multiprocessors);
-    const std::int64_t cost =
-        blocks * (8 * sets * split * ceil_div(windows, split) + windows);
-    if (split == 1 || cost < least) {
-      best = split;
-      least = cost;
-    }
+  for (int i = threadIdx.x; i < share.sets * kRows; i += kThreads) {
+    const int set = i / kRows;
+    const float* of_set = partial + set * slots * kRows + i % kRows;
+    float all = of_set[0];
+    for (int j = 1; j < slots; ++j) all += of_set[j * kRows];
+    const std::int64_t row = first_row(set) + i % kRows;
+    if (row >= (share.first + set) * kRows) out.store(0, row, w.rows, all);
   }
-  return best;
 }
 
 template <Family F>
 cudaError_t launch(const MatmulProblem& p) {
-  const std::int64_t windows = ceil_div(p.cols, kWindow);
-  const std::int64_t bytes = Token<F>::size(windows * 32);
-  const int split = choose_split(p.features, windows, p.multiprocessors);
-  const int sets = kMostWarps / split;
+  const Plan plan = choose_plan(p.features, p.cols, p.multiprocessors);
+  const std::int64_t bytes =
+      Token<F>::size(plan.windows * 32) +
+      std::int64_t{plan.sets.most()} * plan.slots * kRows * 4;
   MmaOutput out = make_output<F>(p);
   // Both operands as twice (int4: once and four times) their values; nvfp4
   // scales times 2^-120 and 2^110.
   out.constant = p.constant * (F == Family::kE4m3 ? 0x1p8f : 0.25f);
   const OperandRows<F> w{p.w.codes, p.w.scales, p.features, p.cols};
   const OperandRows<F> x{p.x.codes, p.x.scales, p.tokens, p.cols};
-  const dim3 grid(static_cast<unsigned>(ceil_div(p.features, kRows * sets)));
+  auto* kernel = plan.warps() == kWarps ? matvec_kernel<F, kWarps>
+                                        : matvec_kernel<F, kWarps / 2>;
   return launch_overlapping(
-      matvec_kernel<F>,
-      {grid, 32 * sets * split, static_cast<std::size_t>(bytes), p.stream}, w,
-      x, out, split);
+      kernel,
+      {dim3(static_cast<unsigned>(plan.blocks)), plan.warps() * 32,
+       static_cast<std::size_t>(bytes), p.stream},
+      w, x, out, plan);
 }
 
 }  // namespace
+}  // namespace wush::kernels::cuda::matvec
+
+namespace wush::kernels::cuda {
 
 cudaError_t launch_matvec(const MatmulProblem& problem) {
-  return dispatch_family(problem.format,
-                         [&]<Family F>() { return launch<F>(problem); });
+  return dispatch_family(
+      problem.format, [&]<Family F>() { return matvec::launch<F>(problem); });
 }
 
 }  // namespace wush::kernels::cuda

@@ -94,7 +94,7 @@ __global__ __launch_bounds__(kThreads, kBlocks<kMode, In>) void quantize_kernel(
     const In* __restrict__ x, std::int64_t octets, QuantizerConstants constants,
     HadamardBlock block, QuantizedOutput out) {
   __shared__ E4m3Entry table[F == Family::kE4m3 ? kE4m3TableSize : 1];
-  allow_next_launch(octets * 8);
+  allow_next_launch();
   if constexpr (F == Family::kE4m3) {
     fill_e4m3_table(constants, table);
     __syncthreads();
@@ -212,7 +212,7 @@ __global__ __launch_bounds__(kThreads) void dequantize_kernel(
     const unsigned* __restrict__ codes, const void* __restrict__ scales,
     float unit, std::int64_t octets, Out* __restrict__ out) {
   constexpr int kLanes = group_of(F) / 8;
-  allow_next_launch(octets * 8);
+  allow_next_launch();
   wait_for_previous_launch();
   for (std::int64_t octet = blockIdx.x * std::int64_t{kThreads} + threadIdx.x;
        octet < octets; octet += gridDim.x * std::int64_t{kThreads}) {

@@ -10,6 +10,8 @@ namespace wush {
 namespace {
 
 using namespace kernels::cuda::few;
+using kernels::cuda::Divisor;
+using kernels::cuda::Split;
 
 // What an H100 of 132 multiprocessors runs at once, and a device that knows no
 // clusters.
@@ -34,6 +36,8 @@ TEST(FewPlan, DividesExactly) {
   for (int b = 1; b <= 512; ++b) {
     const Divisor divisor(b);
     for (int a = 0; a <= 512; ++a) ASSERT_EQ(divisor.divide(a), a / b);
+    const int last = 0x7fffffff / b;
+    for (int a = last - 512; a < last; ++a) ASSERT_EQ(divisor.divide(a), a / b);
   }
 }
 
