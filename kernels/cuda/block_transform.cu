@@ -5,6 +5,7 @@
 #include "kernels/cuda/block_transform.cuh"
 #include "kernels/cuda/block_transform.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/octet.cuh"
 
 namespace wush::kernels::cuda {
 namespace {

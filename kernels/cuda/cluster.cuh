@@ -52,6 +52,20 @@ __device__ inline void cluster_sync() {
   cluster_wait();
 }
 
+// What lies in block `rank`'s shared memory where `place` is in this block's.
+__device__ inline float4 load_shared_of(const float4* place, int rank) {
+  float4 v = {};
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %4, %5;\n"
+      "ld.shared::cluster.v4.f32 {%0,%1,%2,%3}, [there];\n}"
+      : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+      : "r"(shared_address(place)), "r"(rank)
+      : "memory");
+#endif
+  return v;
+}
+
 // Brings the line of 128 bytes that holds *from to the second-level cache. It
 // may still be written by others afterwards: that cache is where all
 // multiprocessors meet. (Bulk prefetches of many short rows were slower than

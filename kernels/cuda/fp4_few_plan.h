@@ -1,19 +1,16 @@
 // How fp4_matmul_few.cu shares a product.
 #pragma once
 
-#include <cuda_runtime_api.h>
-
 #include <algorithm>
 #include <cstdint>
 
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/resident.h"
 #include "kernels/cuda/split.h"
 
 namespace wush::kernels::cuda::few {
 
 inline constexpr int kWarps = 16, kThreads = kWarps * 32;
-inline constexpr int kMostBlocks = 16;  // of a cluster
-inline constexpr int kPortableBlocks = 8;
 inline constexpr int kFeatures = 16;  // of a tile
 // Chunks of 128 columns that a warp takes at a time: 128 bytes of a row. The
 // columns of a matrix are counted in such pairs, of which the last may be half
@@ -58,50 +55,6 @@ constexpr WarpShare share_of_warp(const Plan& plan, int cluster, int rank,
       plan.turns.more + plan.tiles.count(cluster) - plan.tiles.each;
   share.tiles = plan.turns.each + (share.group < more ? 1 : 0);
   return share;
-}
-
-// Clusters of every size that the device runs at once: fewer than its
-// multiprocessors hold of single blocks, since a cluster lies within a part of
-// the device.
-struct Resident {
-  int clusters[kMostBlocks + 1];
-};
-
-// `bytes` of dynamic shared memory.
-template <class Kernel>
-Resident query_resident(Kernel* kernel, int bytes) {
-  Resident resident = {};
-  if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                           bytes) != cudaSuccess) {
-    static_cast<void>(cudaGetLastError());
-    return resident;
-  }
-  int most = kMostBlocks;
-  if (cudaFuncSetAttribute(kernel,
-                           cudaFuncAttributeNonPortableClusterSizeAllowed,
-                           1) != cudaSuccess) {
-    static_cast<void>(cudaGetLastError());
-    most = kPortableBlocks;
-  }
-  for (int blocks = 1; blocks <= most; ++blocks) {
-    cudaLaunchAttribute attribute = {};
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim.x = static_cast<unsigned>(blocks);
-    attribute.val.clusterDim.y = 1;
-    attribute.val.clusterDim.z = 1;
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(static_cast<unsigned>(blocks));
-    config.blockDim = dim3(kThreads);
-    config.dynamicSmemBytes = static_cast<std::size_t>(bytes);
-    config.attrs = &attribute;
-    config.numAttrs = 1;
-    if (cudaOccupancyMaxActiveClusters(&resident.clusters[blocks], kernel,
-                                       &config) != cudaSuccess) {
-      resident.clusters[blocks] = 0;
-      static_cast<void>(cudaGetLastError());
-    }
-  }
-  return resident;
 }
 
 // What choose_plan weighs.

@@ -200,7 +200,7 @@ class Launcher {
     const int room = (most - static_cast<int>(sizeof(Memory))) / kPairBytes;
     if (error != cudaSuccess || room <= 0) return error;
     // Of the first device that asks: another one gets right results, too.
-    static const Resident resident = query_resident(kKernel, most);
+    static const Resident resident = query_resident(kKernel, kThreads, most);
     *plan = choose_plan(
         {ceil_div(p.features, kFeatures), ceil_div(p.tokens, Shape::kTokens),
          ceil_div(p.cols, kPair * kChunkColumns), room, Shape::kTileSums,

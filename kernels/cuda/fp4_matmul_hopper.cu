@@ -7,21 +7,29 @@
 // operand in shared memory. A small kernel before decodes them once into a
 // workspace that already has the layout of the tiles, so that one thread fills
 // a stage of the ring with one bulk copy.
+//
+// Where tiles are fewer than half the multiprocessors, the blocks of a cluster
+// share the columns of one; each then adds its part of all blocks' sums, in
+// their order, so that results do not depend on timing.
 #include <algorithm>
 
+#include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/fp4_expand_tokens.cuh"
+#include "kernels/cuda/fp4_hopper_output.cuh"
 #include "kernels/cuda/fp4_matmul_kernels.h"
 #include "kernels/cuda/fp4_operands.cuh"
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/resident.h"
+#include "kernels/cuda/split.h"
 
 namespace wush::kernels::cuda {
 namespace {
 
 constexpr int kTileFeatures = 128;
-constexpr int kConsumers = 2;  // warpgroups
 constexpr int kThreads = 128 * (kConsumers + 1);
 constexpr int kRasterTokens = 8;  // token tiles walked before the next features
+constexpr int kSharedTokens = 128;  // of the tiles that clusters share
 
 template <int kTokens>
 struct Tile {
@@ -31,15 +39,6 @@ struct Tile {
   static constexpr int kBarrierBytes = 2 * kStages * 8;
   static constexpr int kSharedBytes =
       kStages * kStageBytes + kStagingBytes + kBarrierBytes + 1024;
-};
-
-struct HopperOutput {
-  std::int64_t tokens;
-  std::int64_t features;
-  float constant;
-  const float* bias;
-  __nv_bfloat16* narrow;  // one of the two is null
-  float* wide;
 };
 
 struct TileGrid {
@@ -59,6 +58,11 @@ struct TileGrid {
     *token_tile = band * kRasterTokens + rest % height;
     *feature_tile = rest / height;
   }
+};
+
+// Of a tile's chunks those that a block takes.
+struct ChunkRange {
+  int first, count, all;
 };
 
 // Position in the ring and the parity of its barriers.
@@ -81,10 +85,12 @@ struct WeightRow {
   const std::uint8_t* scales;
   bool inside;
 
-  __device__ WeightRow(const OperandRows<F>& w, std::int64_t row, int t)
+  __device__ WeightRow(const OperandRows<F>& w, std::int64_t row, int t,
+                       int chunk)
       : inside(row < w.rows) {
     constexpr int kScaleBytes = F == Family::kStep ? 2 : 1;
-    const std::int64_t first = inside ? row * w.cols + 32 * t : 0;
+    const std::int64_t first =
+        inside ? row * w.cols + chunk * kChunkColumns + 32 * t : 0;
     codes = w.codes + first / 2;
     scales = static_cast<const std::uint8_t*>(w.scales) +
              first / group_of(F) * kScaleBytes;
@@ -165,97 +171,6 @@ __device__ inline void multiply_stage(float (&sums)[kTokens / 2],
   warpgroup_commit();
 }
 
-__device__ inline void warpgroup_sync(int warpgroup) {
-  asm volatile("bar.sync %0, 128;" ::"r"(warpgroup + 1) : "memory");
-}
-
-__device__ inline void store_transposed(void* to, const unsigned (&r)[4]) {
-  asm volatile(
-      "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::
-          "r"(shared_address(to)),
-      "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
-      : "memory");
-}
-
-// Stores a warpgroup's 64 features by kTokens tokens as bfloat16: transposed
-// into shared memory [token][64 features], pieces of 16 bytes swizzled, and
-// from there in whole lines.
-template <int kTokens>
-__device__ inline void store_narrow(const float (&sums)[kTokens / 2],
-                                    unsigned char* staging,
-                                    const HopperOutput& out,
-                                    std::int64_t feature, std::int64_t token,
-                                    int warpgroup) {
-  const int thread = threadIdx.x & 127, warp = thread >> 5;
-  const int lane = thread & 31, g = lane >> 2;
-  const std::int64_t row = feature + 16 * warp + g;
-  const bool has_bias = out.bias != nullptr;
-  const float upper = has_bias && row < out.features ? out.bias[row] : 0.0f;
-  const float lower =
-      has_bias && row + 8 < out.features ? out.bias[row + 8] : 0.0f;
-  warpgroup_sync(warpgroup);  // the last tile has left the staging
-#pragma unroll
-  for (int j = 0; j < kTokens / 8; j += 2) {
-    unsigned r[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int base = 4 * (j + i / 2) + 2 * (i % 2);
-      const float bias = i % 2 == 0 ? upper : lower;
-      const __nv_bfloat162 pair =
-          __floats2bfloat162_rn(sums[base] * out.constant + bias,
-                                sums[base + 1] * out.constant + bias);
-      r[i] = *reinterpret_cast<const unsigned*>(&pair);
-    }
-    // Lanes 8 i .. 8 i + 7 give the rows of matrix i: tokens of tile j + i / 2,
-    // features 8 (i % 2) of the warp's 16.
-    const int to = 8 * (j + (lane >> 4)) + (lane & 7);
-    const int piece = 2 * warp + (lane >> 3 & 1);
-    store_transposed(staging + to * 128 + ((piece ^ (to & 7)) << 4), r);
-  }
-  warpgroup_sync(warpgroup);
-  const bool whole_pieces = out.features % 8 == 0;
-  for (int i = thread; i < kTokens * 8; i += 128) {
-    const int m = i >> 3, piece = i & 7;
-    const std::int64_t n = feature + 8 * piece;
-    if (token + m >= out.tokens || n >= out.features) continue;
-    const auto* from = reinterpret_cast<const uint4*>(staging + m * 128 +
-                                                      ((piece ^ (m & 7)) << 4));
-    __nv_bfloat16* to = out.narrow + (token + m) * out.features + n;
-    if (whole_pieces) {
-      *reinterpret_cast<uint4*>(to) = *from;
-    } else {
-      const auto* values = reinterpret_cast<const __nv_bfloat16*>(from);
-      for (int k = 0; k < 8 && n + k < out.features; ++k) to[k] = values[k];
-    }
-  }
-}
-
-// As float32, straight from registers: eight lanes write 32 contiguous bytes.
-template <int kTokens>
-__device__ inline void store_wide(const float (&sums)[kTokens / 2],
-                                  const HopperOutput& out, std::int64_t feature,
-                                  std::int64_t token) {
-  const int lane = threadIdx.x & 31, warp = (threadIdx.x & 127) >> 5;
-  const int g = lane >> 2, t = lane & 3;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const std::int64_t n = feature + 16 * warp + g + 8 * half;
-    if (n >= out.features) continue;
-    const float bias = out.bias != nullptr ? out.bias[n] : 0.0f;
-#pragma unroll
-    for (int j = 0; j < kTokens / 8; ++j) {
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const std::int64_t m = token + 8 * j + 2 * t + i;
-        if (m < out.tokens) {
-          out.wide[m * out.features + n] =
-              sums[4 * j + 2 * half + i] * out.constant + bias;
-        }
-      }
-    }
-  }
-}
-
 template <int kTokens>
 struct Ring {
   unsigned char* stages;
@@ -263,22 +178,25 @@ struct Ring {
   std::uint64_t* empty;
 };
 
+// Tiles tile, tile + step, ...
 template <int kTokens>
 __device__ inline void produce(const Ring<kTokens>& ring,
                                const unsigned char* workspace,
-                               const TileGrid& grid, std::int64_t stages) {
+                               const TileGrid& grid, std::int64_t tile,
+                               std::int64_t step, const ChunkRange& chunks) {
+  constexpr int kBytes = Tile<kTokens>::kStageBytes;
   RingState<Tile<kTokens>::kStages> state;
-  for (std::int64_t i = blockIdx.x; i < grid.count(); i += gridDim.x) {
+  for (std::int64_t i = tile; i < grid.count(); i += step) {
     std::int64_t token_tile, feature_tile;
     grid.locate(i, &token_tile, &feature_tile);
     const unsigned char* from =
-        workspace + token_tile * stages * Tile<kTokens>::kStageBytes;
-    for (std::int64_t s = 0; s < stages; ++s) {
+        workspace + 2 * (token_tile * chunks.all + chunks.first) * kBytes;
+    for (int s = 0; s < 2 * chunks.count; ++s) {
       barrier_wait(&ring.empty[state.stage], state.parity ^ 1);
-      barrier_expect(&ring.full[state.stage], Tile<kTokens>::kStageBytes);
-      copy_bulk(ring.stages + state.stage * Tile<kTokens>::kStageBytes,
-                from + s * Tile<kTokens>::kStageBytes,
-                Tile<kTokens>::kStageBytes, &ring.full[state.stage]);
+      barrier_expect(&ring.full[state.stage], kBytes);
+      copy_bulk(ring.stages + state.stage * kBytes,
+                from + std::int64_t{s} * kBytes, kBytes,
+                &ring.full[state.stage]);
       state.advance();
     }
   }
@@ -290,22 +208,26 @@ __device__ inline void multiply_tile(float (&sums)[kTokens / 2],
                                      const Ring<kTokens>& ring,
                                      RingState<Tile<kTokens>::kStages>& state,
                                      const OperandRows<F>& weights,
-                                     std::int64_t row, int chunks) {
+                                     std::int64_t row,
+                                     const ChunkRange& chunks) {
   const int t = threadIdx.x & 3;
   const bool leader = (threadIdx.x & 31) == 0;
   const auto stage = [&] {
     return ring.stages + state.stage * Tile<kTokens>::kStageBytes;
   };
-  const WeightRow<F> upper(weights, row, t), lower(weights, row + 8, t);
+  const WeightRow<F> upper(weights, row, t, chunks.first);
+  const WeightRow<F> lower(weights, row + 8, t, chunks.first);
   // Chunks of which this lane has columns.
-  const int own_chunks = static_cast<int>(
-      (weights.cols - 32 * t + kChunkColumns - 1) / kChunkColumns);
+  const int own_chunks =
+      static_cast<int>((weights.cols - 32 * t + kChunkColumns - 1) /
+                       kChunkColumns) -
+      chunks.first;
   WeightChunk<F> current, next;
   current.load(upper, lower, 0, own_chunks > 0);
   unsigned even[4][4], odd[4][4];
   current.expand(0, even);
   int last = -1;  // stage to release
-  for (int c = 0; c < chunks; ++c) {
+  for (int c = 0; c < chunks.count; ++c) {
     next.load(upper, lower, c + 1, c + 1 < own_chunks);
     barrier_wait(&ring.full[state.stage], state.parity);
     multiply_stage<kTokens>(sums, even, stage(), c != 0);
@@ -327,10 +249,12 @@ __device__ inline void multiply_tile(float (&sums)[kTokens / 2],
   if (leader) barrier_arrive(&ring.empty[last]);
 }
 
-template <Family F, int kTokens>
+// kShared: the blocks of a cluster share a tile's chunks, and there is one
+// cluster for each tile.
+template <Family F, int kTokens, bool kShared>
 __global__ __launch_bounds__(kThreads, 1) void hopper_matmul_kernel(
     OperandRows<F> weights, const unsigned char* __restrict__ workspace,
-    std::int64_t chunks, TileGrid grid, HopperOutput out) {
+    int all_chunks, int blocks, Split split, TileGrid grid, HopperOutput out) {
   using T = Tile<kTokens>;
   extern __shared__ unsigned char raw[];
   unsigned char* base = raw + (-shared_address(raw) & 1023u);
@@ -345,26 +269,38 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_matmul_kernel(
     fence_barrier_init();
   }
   __syncthreads();
+  const int rank = kShared ? cluster_rank() : 0;
+  const ChunkRange chunks = {kShared ? static_cast<int>(split.first(rank)) : 0,
+                             kShared ? split.count(rank) : all_chunks,
+                             all_chunks};
+  const std::int64_t tile = kShared ? cluster_index() : blockIdx.x;
+  const std::int64_t step = kShared ? grid.count() : gridDim.x;
   const int warpgroup = threadIdx.x / 128;
   if (warpgroup == kConsumers) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
     if (threadIdx.x == kConsumers * 128) {
-      produce<kTokens>(ring, workspace, grid, 2 * chunks);
+      if (kShared) wait_for_previous_launch();  // the tokens are decoded
+      produce<kTokens>(ring, workspace, grid, tile, step, chunks);
+    }
+    if constexpr (kShared) {
+      share_sums<kTokens>(nullptr, base, out, 0, 0, blocks);
     }
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
     const int warp = (threadIdx.x & 127) >> 5, g = (threadIdx.x & 31) >> 2;
     RingState<T::kStages> state;
-    for (std::int64_t i = blockIdx.x; i < grid.count(); i += gridDim.x) {
+    for (std::int64_t i = tile; i < grid.count(); i += step) {
       std::int64_t token_tile, feature_tile;
       grid.locate(i, &token_tile, &feature_tile);
       const std::int64_t feature =
           feature_tile * kTileFeatures + 64 * warpgroup;
       float sums[kTokens / 2];
       multiply_tile<F, kTokens>(sums, ring, state, weights,
-                                feature + 16 * warp + g,
-                                static_cast<int>(chunks));
-      if (out.wide != nullptr) {
+                                feature + 16 * warp + g, chunks);
+      if constexpr (kShared) {
+        share_sums<kTokens>(sums, base, out, feature_tile * kTileFeatures,
+                            token_tile * kTokens, blocks);
+      } else if (out.wide != nullptr) {
         store_wide<kTokens>(sums, out, feature, token_tile * kTokens);
       } else {
         store_narrow<kTokens>(sums, staging + warpgroup * kTokens * 128, out,
@@ -372,6 +308,25 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_matmul_kernel(
       }
     }
   }
+}
+
+// Blocks of a cluster that share a tile's chunks: as many as find room at once
+// and have four chunks or more; 1 where tiles are enough.
+template <Family F, int kTokens>
+int choose_blocks(const MatmulProblem& p, std::int64_t tiles,
+                  std::int64_t chunks) {
+  // Of the first device that asks: another one gets right results, too.
+  static const Resident resident =
+      query_resident(hopper_matmul_kernel<F, kTokens, true>, kThreads,
+                     Tile<kTokens>::kSharedBytes);
+  int blocks = 1;
+  for (int b = 2; b <= kPortableBlocks; ++b) {
+    if (2 * tiles <= p.multiprocessors && tiles <= resident.clusters[b] &&
+        4 * b <= chunks && ceil_div(chunks, b) < ceil_div(chunks, blocks)) {
+      blocks = b;
+    }
+  }
+  return blocks;
 }
 
 template <Family F, int kTokens>
@@ -389,12 +344,6 @@ cudaError_t launch(const MatmulProblem& p) {
       error != cudaSuccess) {
     return error;
   }
-  auto* kernel = hopper_matmul_kernel<F, kTokens>;
-  if (const cudaError_t error = cudaFuncSetAttribute(
-          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, T::kSharedBytes);
-      error != cudaSuccess) {
-    return error;
-  }
   const bool wide = p.out.type == DataType::kFloat32;
   const HopperOutput out{p.tokens,
                          p.features,
@@ -402,11 +351,29 @@ cudaError_t launch(const MatmulProblem& p) {
                          p.out.bias,
                          wide ? nullptr : static_cast<__nv_bfloat16*>(p.out.y),
                          wide ? static_cast<float*>(p.out.y) : nullptr};
-  const auto blocks = static_cast<unsigned>(std::min<std::int64_t>(
-      grid.token_tiles * grid.feature_tiles, p.multiprocessors));
-  kernel<<<blocks, kThreads, T::kSharedBytes, p.stream>>>(
-      {p.w.codes, p.w.scales, p.features, p.cols},
-      static_cast<const unsigned char*>(p.workspace), chunks, grid, out);
+  const OperandRows<F> w{p.w.codes, p.w.scales, p.features, p.cols};
+  const auto* workspace = static_cast<const unsigned char*>(p.workspace);
+  const std::int64_t tiles = grid.token_tiles * grid.feature_tiles;
+  if constexpr (kTokens == kSharedTokens) {
+    const int blocks = choose_blocks<F, kTokens>(p, tiles, chunks);
+    if (blocks > 1) {
+      return launch_overlapping(hopper_matmul_kernel<F, kTokens, true>,
+                                {dim3(static_cast<unsigned>(tiles * blocks)),
+                                 kThreads, T::kSharedBytes, p.stream, blocks},
+                                w, workspace, static_cast<int>(chunks), blocks,
+                                Split(chunks, blocks), grid, out);
+    }
+  }
+  auto* kernel = hopper_matmul_kernel<F, kTokens, false>;
+  if (const cudaError_t error = cudaFuncSetAttribute(
+          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, T::kSharedBytes);
+      error != cudaSuccess) {
+    return error;
+  }
+  const auto grid_blocks =
+      static_cast<unsigned>(std::min<std::int64_t>(tiles, p.multiprocessors));
+  kernel<<<grid_blocks, kThreads, T::kSharedBytes, p.stream>>>(
+      w, workspace, static_cast<int>(chunks), 1, Split(), grid, out);
   return cudaGetLastError();
 }
 

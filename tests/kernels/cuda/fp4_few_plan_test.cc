@@ -11,6 +11,7 @@ namespace {
 
 using namespace kernels::cuda::few;
 using kernels::cuda::Divisor;
+using kernels::cuda::Resident;
 using kernels::cuda::Split;
 
 // What an H100 of 132 multiprocessors runs at once, and a device that knows no

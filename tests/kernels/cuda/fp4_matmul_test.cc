@@ -274,6 +274,29 @@ TEST(CudaFp4MatmulLarge, HopperManyTiles) {
   }
 }
 
+// Few tiles, whose columns the blocks of a cluster share evenly or not, down to
+// parts of a chunk; tiles that are not full, and the first that nobody shares.
+TEST(CudaFp4MatmulLarge, HopperSharedColumns) {
+  WUSH_REQUIRE_GPU();
+  kernels::cuda::DeviceInfo info;
+  EXPECT_OK(kernels::cuda::device_info(&info));
+  if (info.architecture != 90) GTEST_SKIP() << "needs compute capability 9.0";
+  for (const Format format : {Format::kMxfp4, Format::kNvfp4, Format::kInt4}) {
+    for (const Shape& s : {Shape{70, 130, 896},
+                           {70, 130, 1056},
+                           {128, 4096, 1664},
+                           {100, 1000, 4224},
+                           {129, 2100, 2080},
+                           {300, 600, 9632},
+                           {128, 8448, 1024}}) {
+      ASSERT_NO_FATAL_FAILURE(check_product(MatmulKernel::kHopper, format, s,
+                                            DataType::kFloat32, true, 4));
+      ASSERT_NO_FATAL_FAILURE(check_product(MatmulKernel::kHopper, format, s,
+                                            DataType::kBfloat16, false, 4));
+    }
+  }
+}
+
 // Tiles in both directions, rings that go round and columns that end within a
 // stage and within an instruction.
 TEST(CudaFp4MatmulLarge, Tcgen05ManyTiles) {
@@ -311,6 +334,7 @@ TEST(CudaFp4MatmulSanitize, EveryKernel) {
                              {1, 24, 1056},
                              {9, 136, 384},
                              {20, 136, 640},
+                             {70, 136, 1056},
                              {20, 136, 2688},
                              {9, 17000, 384}}) {
         if (kernel == MatmulKernel::kBatch && s.cols % 128 != 0) continue;
