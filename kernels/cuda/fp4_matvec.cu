@@ -7,9 +7,8 @@
 //
 // A block decodes the token once. Rows are taken in sets of eight, columns in
 // windows of 1024, so that a warp reads 512 bytes of each row at a time; a
-// block's warps share the windows of all its sets evenly, one after another,
-// each with the next window's weights under way while it multiplies. Sums of a
-// set that several warps share are added in order.
+// block's warps share the windows of all its sets evenly, one after another.
+// Sums of a set that several warps share are added in order.
 #include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/fp4_matmul_kernels.h"
 #include "kernels/cuda/fp4_matvec_plan.h"
@@ -353,6 +352,8 @@ __global__ __launch_bounds__(
 #pragma unroll
     for (float& s : sum) s = 0;
   };
+  // (nvcc 13.0 puts the loads behind the products, before the sums over lanes;
+  // loads under a predicate stay where they are, but then registers spill.)
 #pragma unroll 1
   for (int i = begin; i < end; i += 2) {
     if (i + 1 < end) load(strips[1]);
