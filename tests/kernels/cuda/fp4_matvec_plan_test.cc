@@ -64,7 +64,7 @@ TEST(MatvecPlan, SharesTheLayersOfFigure2Evenly) {
   for (const auto& [rows, cols] : kLayers) {
     const Plan plan = choose_plan(rows, cols, 132);
     const double even =
-        static_cast<double>(rows / kRows * plan.windows) / 132 / kWarps;
+        static_cast<double>(rows * plan.windows) / kRows / 132 / kWarps;
     int busiest = 0;
     for (int block = 0; block < plan.blocks; ++block) {
       const Share share(plan, block);
