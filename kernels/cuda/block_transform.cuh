@@ -95,14 +95,13 @@ __device__ inline void load_pieces(const __nv_bfloat16* __restrict__ matrices,
 
 // Word t of lanes 0 .. 3 of four neighbours: a transposition in two exchanges.
 __device__ inline uint4 transpose_words(const uint4& v) {
-  constexpr unsigned kAll = 0xffffffffu;
   const bool upper = (threadIdx.x & 2) != 0, odd = (threadIdx.x & 1) != 0;
-  const unsigned p = __shfl_xor_sync(kAll, upper ? v.x : v.z, 2);
-  const unsigned q = __shfl_xor_sync(kAll, upper ? v.y : v.w, 2);
+  const unsigned p = __shfl_xor_sync(kFullWarp, upper ? v.x : v.z, 2);
+  const unsigned q = __shfl_xor_sync(kFullWarp, upper ? v.y : v.w, 2);
   const uint4 u =
       upper ? make_uint4(p, q, v.z, v.w) : make_uint4(v.x, v.y, p, q);
-  const unsigned r = __shfl_xor_sync(kAll, odd ? u.x : u.y, 1);
-  const unsigned s = __shfl_xor_sync(kAll, odd ? u.z : u.w, 1);
+  const unsigned r = __shfl_xor_sync(kFullWarp, odd ? u.x : u.y, 1);
+  const unsigned s = __shfl_xor_sync(kFullWarp, odd ? u.z : u.w, 1);
   return odd ? make_uint4(r, u.y, s, u.w) : make_uint4(u.x, r, u.z, s);
 }
 

@@ -315,14 +315,15 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_matmul_kernel(
 template <Family F, int kTokens>
 int choose_blocks(const MatmulProblem& p, std::int64_t tiles,
                   std::int64_t chunks) {
+  if (2 * tiles > p.multiprocessors) return 1;
   // Of the first device that asks: another one gets right results, too.
   static const Resident resident =
       query_resident(hopper_matmul_kernel<F, kTokens, true>, kThreads,
                      Tile<kTokens>::kSharedBytes);
   int blocks = 1;
   for (int b = 2; b <= kPortableBlocks; ++b) {
-    if (2 * tiles <= p.multiprocessors && tiles <= resident.clusters[b] &&
-        4 * b <= chunks && ceil_div(chunks, b) < ceil_div(chunks, blocks)) {
+    if (tiles <= resident.clusters[b] && 4 * b <= chunks &&
+        ceil_div(chunks, b) < ceil_div(chunks, blocks)) {
       blocks = b;
     }
   }

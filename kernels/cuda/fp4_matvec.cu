@@ -2,8 +2,9 @@
 // products of four codes at a time.
 //
 // A weight's magnitude index selects a byte of a table (prmt), eight codes in
-// nine instructions; group sums are exact integers, so the result is the
-// group-exact reference but for the order in which groups are added.
+// seven instructions and four dot products; group sums are exact integers, so
+// the result is the group-exact reference but for the order in which groups are
+// added.
 //
 // A block decodes the token once. Rows are taken in sets of eight, columns in
 // windows of 1024, so that a warp reads 512 bytes of each row at a time; a

@@ -5,6 +5,8 @@
 
 namespace wush::kernels::cuda {
 
+inline constexpr unsigned kFullWarp = 0xffffffffu;
+
 __device__ inline unsigned shared_address(const void* p) {
   return static_cast<unsigned>(__cvta_generic_to_shared(p));
 }

@@ -5,11 +5,10 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/numerics/mse2_decision.h"
 
 namespace wush::kernels::cuda {
-
-constexpr unsigned kFullWarp = 0xffffffffu;
 
 __device__ inline float exchange(float x, int lane_mask) {
   return __shfl_xor_sync(kFullWarp, x, lane_mask);

@@ -275,7 +275,8 @@ TEST(CudaFp4MatmulLarge, HopperManyTiles) {
 }
 
 // Few tiles, whose columns the blocks of a cluster share evenly or not, down to
-// parts of a chunk; tiles that are not full, and the first that nobody shares.
+// parts of a chunk, or are too few to share; tiles that are not full, and the
+// most that are shared (on 132 multiprocessors).
 TEST(CudaFp4MatmulLarge, HopperSharedColumns) {
   WUSH_REQUIRE_GPU();
   kernels::cuda::DeviceInfo info;
