@@ -37,6 +37,14 @@ __device__ inline void barrier_arrive(std::uint64_t* barrier) {
       : "memory");
 #endif
 }
+// Arrives when this thread's asynchronous copies so far have arrived.
+__device__ inline void barrier_arrive_after_copies(std::uint64_t* barrier) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(
+                   shared_address(barrier))
+               : "memory");
+#endif
+}
 // Arrives at block `rank`'s barrier that lies where this block has `barrier`.
 __device__ inline void barrier_arrive_of(std::uint64_t* barrier, int rank) {
 #if __CUDA_ARCH__ >= 900
@@ -62,8 +70,8 @@ __device__ inline void barrier_wait(std::uint64_t* barrier, unsigned parity) {
 #endif
 }
 
-// Writes to this place of block `rank`'s shared memory; counts four bytes on
-// the barrier that it has where this block has `barrier`.
+// Writes to this place of block `rank`'s shared memory; counts the bytes on the
+// barrier that it has where this block has `barrier`.
 __device__ inline void store_async_of(float* place, int rank, float value,
                                       std::uint64_t* barrier) {
 #if __CUDA_ARCH__ >= 900
@@ -76,6 +84,36 @@ __device__ inline void store_async_of(float* place, int rank, float value,
       "r"(rank), "f"(value), "r"(shared_address(barrier))
       : "memory");
 #endif
+}
+__device__ inline void store_async_of(float4* place, int rank, float4 value,
+                                      std::uint64_t* barrier) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile(
+      "{\n.reg .b32 there, counter;\n"
+      "mapa.shared::cluster.u32 there, %0, %1;\n"
+      "mapa.shared::cluster.u32 counter, %6, %1;\n"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 "
+      "[there], {%2, %3, %4, %5}, [counter];\n}" ::"r"(shared_address(place)),
+      "r"(rank), "f"(value.x), "f"(value.y), "f"(value.z), "f"(value.w),
+      "r"(shared_address(barrier))
+      : "memory");
+#endif
+}
+
+// Barrier kBarrier of the block's sixteen, of `threads` threads; whether all
+// say so. Spelled out since a block that computes the number is taken to use
+// all sixteen.
+template <int kBarrier>
+__device__ inline bool all_at_barrier(int threads, bool own) {
+  int all;
+  asm volatile(
+      "{\n.reg .pred p, q;\nsetp.ne.b32 p, %1, 0;\n"
+      "barrier.cta.red.and.pred q, %2, %3, p;\nselp.b32 %0, 1, 0, q;\n}"
+      : "=r"(all)
+      : "r"(own ? 1 : 0), "n"(kBarrier), "r"(threads)
+      : "memory");
+  // The vote tells the compiler that the warp's lanes agree.
+  return __all_sync(kFullWarp, all) != 0;
 }
 
 }  // namespace wush::kernels::cuda

@@ -46,43 +46,18 @@ struct WeightStage {
   std::uint8_t scales[kWarpRows][kChunks][kScaleBytes];
 };
 
-// The scales of a lane's two groups of a stage, in one row.
+// The scales of a lane's columns of a stage, in one row.
 template <Family F>
-struct StageScales {
-  unsigned bits;
-
-  __device__ void read(const WeightStage<F>& stage, int row) {
-    const std::uint8_t* all = stage.scales[row][0];
-    const int t = threadIdx.x % 4;
-    if constexpr (F == Family::kPowerOfTwo) {
-      bits = reinterpret_cast<const std::uint16_t*>(all)[t];
-    } else {
-      bits = reinterpret_cast<const unsigned*>(all)[t];
-    }
+__device__ inline PairScales<F> read_scales(const WeightStage<F>& stage,
+                                            int row) {
+  const std::uint8_t* all = stage.scales[row][0];
+  const int t = threadIdx.x % 4;
+  if constexpr (F == Family::kPowerOfTwo) {
+    return {reinterpret_cast<const std::uint16_t*>(all)[t]};
+  } else {
+    return {reinterpret_cast<const unsigned*>(all)[t]};
   }
-
-  __device__ bool narrow() const {
-    return is_narrow(bits & 0xffu) && is_narrow(bits >> 8);
-  }
-
-  // Multiplier of the chunk's group, twice in a word; nvfp4: of its half.
-  // kNarrow: mxfp4's lacks 2^kNarrowShift.
-  template <bool kNarrow>
-  __device__ unsigned multiplier(int chunk, int half) const {
-    if constexpr (F == Family::kPowerOfTwo) {
-      const unsigned scale = chunk == 0 ? bits & 0xffu : bits >> 8;
-      return kNarrow ? narrow_multiplier(scale) : operand_multiplier<F>(scale);
-    } else if constexpr (F == Family::kE4m3) {
-      // The scale's bits in a bfloat16 are the scale times 2^-120; times 2^127.
-      const unsigned at = 2 * chunk + half;
-      const unsigned twice =
-          __byte_perm(bits & 0x7f7f7f7fu, 0, 0x4040u + 0x0101u * at);
-      return multiply_pairs(twice << 4, 0x7f007f00u);
-    } else {
-      return __byte_perm(bits, 0, chunk == 0 ? 0x1010u : 0x3232u);
-    }
-  }
-};
+}
 
 // A warp's rows of weights. Eight lanes copy a row, 16 bytes each: bulk copies
 // of so few bytes reached a third of the bandwidth. What lies outside of the
@@ -136,30 +111,5 @@ struct Weights {
     return place.stage * kStageColumns + c * kChunkColumns < w.cols;
   }
 };
-
-// The operands of the four instructions of half a chunk: rows g and g + 8 of a
-// tile.
-template <Family F, bool kNarrow>
-__device__ inline void expand_half(const uint4* words,
-                                   const StageScales<F>* scales, int chunk,
-                                   int half, unsigned (&a)[4][4]) {
-#pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    const unsigned multiplier =
-        scales[r].template multiplier<kNarrow>(chunk, half);
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      unsigned pairs[4];
-      const unsigned word = half == 0 ? (i == 0 ? words[r].x : words[r].y)
-                                      : (i == 0 ? words[r].z : words[r].w);
-      expand_weights<F, kNarrow>(word, multiplier, pairs);
-#pragma unroll
-      for (int s = 0; s < 2; ++s) {
-        a[2 * i + s][r] = pairs[2 * s];
-        a[2 * i + s][2 + r] = pairs[2 * s + 1];
-      }
-    }
-  }
-}
 
 }  // namespace wush::kernels::cuda::batch

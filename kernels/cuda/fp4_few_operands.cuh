@@ -31,34 +31,6 @@ struct Few {
   using TokenPair = uint4[kPair][4][kTokenTiles][32];  // [][word][tile][lane]
 };
 
-// Multiplier of a token's codes in one multiplication instead of two (mxfp4):
-// for scales of at most 2, whose product with the 2^126 of a code's place is a
-// bfloat16.
-inline constexpr unsigned kPlainLast = 128;
-__device__ inline unsigned plain_multiplier(unsigned scale) {
-  return (scale + 126) * 0x00800080u;
-}
-
-// 32 columns of a token; the warp's lanes come together.
-template <Family F>
-__device__ inline void expand_token(const uint4& words, unsigned scales,
-                                    unsigned (&out)[4][4]) {
-  const unsigned all[4] = {words.x, words.y, words.z, words.w};
-  if (F == Family::kPowerOfTwo && __all_sync(kFullWarp, scales <= kPlainLast)) {
-    const unsigned multiplier = plain_multiplier(scales);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      expand_weights<F, true>(all[i], multiplier, out[i]);
-    }
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    expand_token_word<F>(
-        all[i], i < 2 || F != Family::kE4m3 ? scales : scales >> 8, out[i]);
-  }
-}
-
 // Pieces of 32 columns of eight tokens, four at a time of each warp, from
 // packed in global memory to decoded in shared memory. Zeros beyond the matrix.
 template <Family F, int kTokenTiles>

@@ -33,6 +33,10 @@ MatmulKernel choose(Format format, std::int64_t tokens, std::int64_t features,
   }
   // Few tokens are few tiles of the tcgen05 kernel, on few multiprocessors.
   if (tokens < kHopperTokens) {
+    if (can_few_hopper_matmul(cols, architecture) &&
+        prefer_few_hopper_matmul(format, tokens, features, cols)) {
+      return MatmulKernel::kFewHopper;
+    }
     return can_batch_matmul(cols, architecture) &&
                    prefer_batch_matmul(tokens, features, cols)
                ? MatmulKernel::kBatch
@@ -96,6 +100,12 @@ Status make_plan(MatmulKernel kernel, Format format, std::int64_t tokens,
     plan->workspace = hopper_workspace(
         tokens, cols,
         hopper_tile_tokens(tokens, features, plan->device.multiprocessors));
+  }
+  if (plan->kernel == MatmulKernel::kFewHopper &&
+      !can_few_hopper_matmul(cols, architecture)) {
+    return failure(kName, {tokens, features, cols},
+                   "the kernel for few tokens by warpgroups needs compute "
+                   "capability 9.0 and columns a multiple of 256");
   }
   if (plan->kernel == MatmulKernel::kBatch) {
     if (!can_batch_matmul(cols, architecture)) {
@@ -169,6 +179,15 @@ Status fp4_matmul(MatmulKernel kernel, Format format, std::int64_t cols,
       break;
     case MatmulKernel::kBatch:
       error = launch_batch_matmul(problem);
+      break;
+    case MatmulKernel::kFewHopper:
+      if (const auto launched = launch_few_hopper_matmul(problem)) {
+        return *launched;
+      }
+      if (kernel != MatmulKernel::kAuto) {
+        return refuse("the columns are too many for the device's clusters");
+      }
+      error = launch_small_matmul(problem);
       break;
     case MatmulKernel::kBlockScaled:
       error = launch_sm120_matmul(problem);

@@ -18,12 +18,13 @@ struct MatmulOutput {
 // name where they cannot run.
 enum class MatmulKernel : std::uint8_t {
   kAuto,
-  kSmall,     // few tokens: reads the weights once, mma.sync, sm_80; falls to
-              // kPortable's tiles where cols is not a multiple of 32
-  kBatch,     // up to 64 tokens of large weights: wgmma; sm_90a, cols a
-              // multiple of 128
-  kPortable,  // mma.sync on tiles of 128 x 128, sm_80
-  kHopper,    // wgmma; sm_90a, cols a multiple of 32
+  kSmall,      // few tokens: reads the weights once, mma.sync, sm_80; falls to
+               // kPortable's tiles where cols is not a multiple of 32
+  kFewHopper,  // the same by wgmma; sm_90a, cols a multiple of 256
+  kBatch,      // 33 to 64 tokens of large weights: wgmma; sm_90a, cols a
+               // multiple of 128
+  kPortable,   // mma.sync on tiles of 128 x 128, sm_80
+  kHopper,     // wgmma; sm_90a, cols a multiple of 32
   kBlockScaled,  // mma.sync with block_scale; sm_120a, mxfp4, mxfp4-ocp and
                  // nvfp4, cols a multiple of 64. Never been run.
   kTcgen05,      // tcgen05.mma with block_scale; sm_100a, mxfp4, mxfp4-ocp and
@@ -32,7 +33,7 @@ enum class MatmulKernel : std::uint8_t {
 
 // Bytes of device memory that fp4_matmul needs for these sizes on the current
 // device (kHopper and kBatch: the activations as bfloat16, x.rows rounded up to
-// a tile; kBatch: sums of tiles that blocks share, 4 to 17 MB on an H100).
+// a tile; kBatch: sums of tiles that blocks share, 17 MB on an H100).
 Status fp4_matmul_workspace(MatmulKernel kernel, Format format,
                             std::int64_t x_rows, std::int64_t w_rows,
                             std::int64_t cols, std::int64_t* bytes);

@@ -1,6 +1,6 @@
-// Products with 64 tokens or fewer on sm_90a, chosen for more than 16 and large
-// weights; bound by reading them: y^T = W x^T by warpgroup matrix instructions,
-// whose second operand is as narrow as the tokens are few.
+// Products with 33 to 64 tokens and large weights on sm_90a; bound by reading
+// them: y^T = W x^T by warpgroup matrix instructions, whose second operand is
+// as narrow as the tokens are few.
 //
 // A small kernel before decodes the tokens once (fp4_expand_tokens.cuh). What
 // the product needs:
@@ -27,11 +27,9 @@
 namespace wush::kernels::cuda::batch {
 namespace {
 
-// Blocks of a multiprocessor, by shared memory and registers.
-template <int kTokens>
-constexpr int kBlocksAtOnce = kTokens <= 32 ? 2 : 1;
+constexpr int kTokens = 64;  // of a tile
 
-template <Family F, int kTokens>
+template <Family F>
 struct Batch {
   static constexpr int kSlabs = 2;
 
@@ -85,10 +83,10 @@ struct TokenSource {
   const std::uint8_t* narrow;
   std::int64_t chunks;
 
-  template <Family F, int kTokens>
-  __device__ void start(typename Batch<F, kTokens>::Shared& shared,
-                        int token_tile, int stage, int slab) const {
-    using Shape = Batch<F, kTokens>;
+  template <Family F>
+  __device__ void start(typename Batch<F>::Shared& shared, int token_tile,
+                        int stage, int slab) const {
+    using Shape = Batch<F>;
     constexpr bool kWithNarrow = F == Family::kPowerOfTwo;
     constexpr unsigned kFlags = kChunks * kTokens;
     const std::int64_t record = token_tile * chunks + stage * kChunks;
@@ -105,24 +103,21 @@ struct TokenSource {
 };
 
 // Sums of a lane, by tile of 64 features.
-template <int kTokens>
 using Sums = float[kTiles][kTokens / 2];
-template <int kTokens>
-constexpr int kValues = kTiles* kTokens / 2;
+constexpr int kValues = kTiles * kTokens / 2;
 
 // Stores a tile's sums as the lanes hold them: features g and g + 8 of tiles of
 // 16, tokens 2 t and 2 t + 1 of tiles of 8.
-template <int kTokens>
-__device__ inline void store_tile(const Sums<kTokens>& sum, int tile,
-                                  const Work& work, std::int64_t features,
-                                  std::int64_t tokens, const MmaOutput& out) {
+__device__ inline void store_tile(const Sums& sum, int tile, const Work& work,
+                                  std::int64_t features, std::int64_t tokens,
+                                  const MmaOutput& out) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const std::int64_t n = tile % work.feature_tiles * std::int64_t{kFeatures} +
                          kWarpRows * warp + lane / 4;
   const std::int64_t m =
       tile / work.feature_tiles * std::int64_t{kTokens} + 2 * (lane % 4);
 #pragma unroll
-  for (int i = 0; i < kValues<kTokens>; ++i) {
+  for (int i = 0; i < kValues; ++i) {
     const int half = i / (kTokens / 2), s = i % (kTokens / 2);
     const std::int64_t row = n + 16 * half + 8 * (s % 4 / 2);
     const std::int64_t token = m + 8 * (s / 4) + s % 2;
@@ -134,11 +129,10 @@ __device__ inline void store_tile(const Sums<kTokens>& sum, int tile,
 
 // Sums of a part of a tile: kept for the last of the tile's blocks, which adds
 // all parts. True for that one, whose sums then are the tile's.
-template <int kTokens>
-__device__ inline bool add_parts(Sums<kTokens>& sum, bool* last, int tile,
+__device__ inline bool add_parts(Sums& sum, bool* last, int tile,
                                  const Work& work,
                                  const BatchWorkspace& memory) {
-  constexpr int kCount = kValues<kTokens>;
+  constexpr int kCount = kValues;
   const std::int64_t first = std::int64_t{tile} * work.stages;
   const int from = work.owner(first), to = work.owner(first + work.stages - 1);
   if (from == to) return true;
@@ -167,27 +161,18 @@ __device__ inline bool add_parts(Sums<kTokens>& sum, bool* last, int tile,
   for (int i = 0; i < kCount; ++i) {
     sum[i / (kTokens / 2)][i % (kTokens / 2)] = 0;
   }
-  // Several parts' loads under way together.
-  constexpr int kAhead = kCount <= 32 ? 2 : 1;
-  for (int of = from; of <= to; of += kAhead) {
-    float4 parts[kAhead][kCount / 4];
+  for (int of = from; of <= to; ++of) {
+    const float4* other = part(of);
+    float4 values[kCount / 4];
 #pragma unroll
-    for (int p = 0; p < kAhead; ++p) {
-      const float4* other = part(min(of + p, to));
-#pragma unroll
-      for (int i = 0; i < kCount / 4; ++i) {
-        parts[p][i] = __ldcg(other + i * kThreads);
-      }
+    for (int i = 0; i < kCount / 4; ++i) {
+      values[i] = __ldcg(other + i * kThreads);
     }
 #pragma unroll
-    for (int p = 0; p < kAhead; ++p) {
-      if (of + p > to) break;
-#pragma unroll
-      for (int i = 0; i < kCount / 4; ++i) {
-        float* four = sum[4 * i / (kTokens / 2)] + 4 * i % (kTokens / 2);
-        four[0] += parts[p][i].x, four[1] += parts[p][i].y;
-        four[2] += parts[p][i].z, four[3] += parts[p][i].w;
-      }
+    for (int i = 0; i < kCount / 4; ++i) {
+      float* four = sum[4 * i / (kTokens / 2)] + 4 * i % (kTokens / 2);
+      four[0] += values[i].x, four[1] += values[i].y;
+      four[2] += values[i].z, four[3] += values[i].w;
     }
   }
   return true;
@@ -195,11 +180,12 @@ __device__ inline bool add_parts(Sums<kTokens>& sum, bool* last, int tile,
 
 // One stage of a warp, whose tiles of 16 rows are parts of its warpgroup's two
 // tiles of 64. `release` is called when its weights have been read.
-template <Family F, bool kNarrow, int kTokens, class Release>
-__device__ inline void multiply_stage(
-    Sums<kTokens>& sum, const typename Batch<F, kTokens>::Slab& slab,
-    const WeightStage<F>& weights, const StageScales<F> (&scales)[kRows],
-    const Release& release) {
+template <Family F, bool kNarrow, class Release>
+__device__ inline void multiply_stage(Sums& sum,
+                                      const typename Batch<F>::Slab& slab,
+                                      const WeightStage<F>& weights,
+                                      const PairScales<F> (&scales)[kRows],
+                                      const Release& release) {
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   unsigned a[kTiles][4][4];
 #pragma unroll
@@ -232,24 +218,10 @@ __device__ inline void multiply_stage(
   warpgroup_wait<0>();
 }
 
-// Whether all threads of the warpgroup say so; barrier 1 or 2, spelled out
-// since a block that computes the number is taken to use all sixteen.
-template <int kBarrier>
-__device__ inline bool all_at_barrier(bool own) {
-  int all;
-  asm volatile(
-      "{\n.reg .pred p, q;\nsetp.ne.b32 p, %1, 0;\n"
-      "barrier.cta.red.and.pred q, %2, 128, p;\nselp.b32 %0, 1, 0, q;\n}"
-      : "=r"(all)
-      : "r"(own ? 1 : 0), "n"(kBarrier)
-      : "memory");
-  return all != 0;
-}
+// Whether all threads of the warpgroup say so.
 __device__ inline bool all_of_warpgroup(bool own) {
-  const bool all =
-      threadIdx.x < 128 ? all_at_barrier<1>(own) : all_at_barrier<2>(own);
-  // The vote tells the compiler that the warp's lanes agree.
-  return __all_sync(kFullWarp, all) != 0;
+  return threadIdx.x < 128 ? all_at_barrier<1>(128, own)
+                           : all_at_barrier<2>(128, own);
 }
 
 // Counts the warp as done with a slab; true for the last one.
@@ -263,16 +235,11 @@ __device__ inline bool last_release(unsigned* released) {
 }
 
 // Needs cols % 128 == 0 and no more blocks than stages.
-template <Family F, int kTokens>
-__global__ __launch_bounds__(
-    kThreads,
-    kBlocksAtOnce<kTokens>) void batch_matmul_kernel(OperandRows<F> w,
-                                                     TokenSource source,
-                                                     BatchWorkspace memory,
-                                                     Work work,
-                                                     std::int64_t tokens,
-                                                     MmaOutput out) {
-  using Shape = Batch<F, kTokens>;
+template <Family F>
+__global__ __launch_bounds__(kThreads, 1) void batch_matmul_kernel(
+    OperandRows<F> w, TokenSource source, BatchWorkspace memory, Work work,
+    std::int64_t tokens, MmaOutput out) {
+  using Shape = Batch<F>;
   constexpr bool kFlags = F == Family::kPowerOfTwo;
   extern __shared__ unsigned char raw[];
   unsigned char* aligned = raw + (-shared_address(raw) & 1023u);
@@ -286,7 +253,7 @@ __global__ __launch_bounds__(
   allow_next_launch();
   const Weights<F> weights{w, work.feature_tiles};
   auto& ring = shared.ring[threadIdx.x / 32];
-  StageScales<F> scales[kRows];
+  PairScales<F> scales[kRows];
   Place next_weights = begin;  // to copy
 #pragma unroll
   for (int s = 0; s < kWeightStages; ++s) {
@@ -296,8 +263,8 @@ __global__ __launch_bounds__(
   Place next_slab = begin;
   int slabs = 0;  // started
   const auto start_slab = [&] {
-    source.start<F, kTokens>(shared, next_slab.tile / work.feature_tiles,
-                             next_slab.stage, slabs % Shape::kSlabs);
+    source.start<F>(shared, next_slab.tile / work.feature_tiles,
+                    next_slab.stage, slabs % Shape::kSlabs);
   };
   if (threadIdx.x == 0) {
     for (int i = 0; i < Shape::kSlabs; ++i) {
@@ -313,7 +280,7 @@ __global__ __launch_bounds__(
   }
   __syncthreads();
 
-  Sums<kTokens> sum;
+  Sums sum;
   int s = 0;  // of count
   Place place = begin;
   // Waits for stage s; whether all its scales are narrow.
@@ -322,7 +289,8 @@ __global__ __launch_bounds__(
     __syncwarp();  // other lanes copied, too
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
-      scales[r].read(ring[s % kWeightStages], threadIdx.x % 32 / 4 + 8 * r);
+      scales[r] =
+          read_scales<F>(ring[s % kWeightStages], threadIdx.x % 32 / 4 + 8 * r);
     }
     barrier_wait(&shared.full[s % Shape::kSlabs], s / Shape::kSlabs % 2);
     if (!kFlags) return false;
@@ -345,8 +313,8 @@ __global__ __launch_bounds__(
       weights.start(stage, next_weights, s + kWeightStages < count);
       next_weights.advance(work.stages);
     };
-    multiply_stage<F, kNarrow, kTokens>(sum, shared.slabs[s % Shape::kSlabs],
-                                        stage, scales, release);
+    multiply_stage<F, kNarrow>(sum, shared.slabs[s % Shape::kSlabs], stage,
+                               scales, release);
     if (threadIdx.x % 32 == 0 &&
         last_release(&shared.released[s % Shape::kSlabs]) && slabs < count) {
       start_slab();
@@ -360,7 +328,7 @@ __global__ __launch_bounds__(
   while (s < count) {
     const int tile = place.tile;
 #pragma unroll
-    for (int i = 0; i < kValues<kTokens>; ++i) {
+    for (int i = 0; i < kValues; ++i) {
       sum[i / (kTokens / 2)][i % (kTokens / 2)] = 0;
     }
     const auto more = [&] { return s < count && place.tile == tile; };
@@ -373,7 +341,7 @@ __global__ __launch_bounds__(
         narrow = more() && prepare();
       }
 #pragma unroll
-      for (int i = 0; i < kValues<kTokens>; ++i) {
+      for (int i = 0; i < kValues; ++i) {
         sum[i / (kTokens / 2)][i % (kTokens / 2)] *=
             static_cast<float>(1 << kNarrowShift);
       }
@@ -382,40 +350,33 @@ __global__ __launch_bounds__(
       multiply.template operator()<false>();
       if (more()) prepare();
     }
-    if (add_parts<kTokens>(sum, &shared.last, tile, work, memory)) {
-      store_tile<kTokens>(sum, tile, work, w.rows, tokens, out);
+    if (add_parts(sum, &shared.last, tile, work, memory)) {
+      store_tile(sum, tile, work, w.rows, tokens, out);
     }
   }
 }
 
-constexpr int tile_tokens(std::int64_t tokens) {
-  return tokens <= 32 ? 32 : 64;
-}
-
 Work share_work(std::int64_t tokens, std::int64_t features, std::int64_t cols,
                 int multiprocessors) {
-  const int tile = tile_tokens(tokens);
-  const int each = tile <= 32 ? kBlocksAtOnce<32> : kBlocksAtOnce<64>;
   Work work = {};
   work.stages = static_cast<int>(ceil_div(cols, kStageColumns));
   work.feature_tiles = static_cast<int>(ceil_div(features, kFeatures));
-  work.tiles = static_cast<int>(ceil_div(tokens, tile)) * work.feature_tiles;
-  work.blocks = static_cast<int>(
-      std::min<std::int64_t>(work.all(), std::int64_t{each} * multiprocessors));
+  work.tiles = static_cast<int>(ceil_div(tokens, kTokens)) * work.feature_tiles;
+  work.blocks =
+      static_cast<int>(std::min<std::int64_t>(work.all(), multiprocessors));
   return work;
 }
 
 BatchWorkspace lay_out(std::int64_t tokens, const Work& work, void* memory) {
   BatchWorkspace to = {};
-  const int tile = tile_tokens(tokens);
   auto* start = static_cast<std::uint8_t*>(memory);
   const auto take = [&](std::int64_t bytes) {
     std::uint8_t* from = start + to.bytes;
     to.bytes += ceil_div(bytes, 128) * 128;
     return from;
   };
-  to.tokens.tile_tokens = tile;
-  to.tokens.padded_tokens = ceil_div(tokens, tile) * tile;
+  to.tokens.tile_tokens = kTokens;
+  to.tokens.padded_tokens = ceil_div(tokens, kTokens) * kTokens;
   to.tokens.chunks = std::int64_t{kChunks} * work.stages;
   to.tokens.operand = reinterpret_cast<uint4*>(take(to.tokens.operand_bytes()));
   to.tokens.narrow = take(to.tokens.narrow_bytes());
@@ -423,11 +384,11 @@ BatchWorkspace lay_out(std::int64_t tokens, const Work& work, void* memory) {
   to.tokens.zeros = to.counters;
   to.tokens.zero_count = work.tiles;
   to.partial = reinterpret_cast<float*>(
-      take(std::int64_t{2} * work.blocks * kFeatures * tile * 4));
+      take(std::int64_t{2} * work.blocks * kFeatures * kTokens * 4));
   return to;
 }
 
-template <Family F, int kTokens>
+template <Family F>
 cudaError_t launch(const MatmulProblem& p) {
   const Work work = share_work(p.tokens, p.features, p.cols, p.multiprocessors);
   const BatchWorkspace memory = lay_out(p.tokens, work, p.workspace);
@@ -441,16 +402,11 @@ cudaError_t launch(const MatmulProblem& p) {
   const TokenSource source{
       reinterpret_cast<const std::uint8_t*>(memory.tokens.operand),
       memory.tokens.narrow, memory.tokens.chunks};
-  return launch_overlapping(batch_matmul_kernel<F, kTokens>,
+  return launch_overlapping(batch_matmul_kernel<F>,
                             {dim3(static_cast<unsigned>(work.blocks)), kThreads,
-                             (Batch<F, kTokens>::kSharedBytes), p.stream},
+                             (Batch<F>::kSharedBytes), p.stream},
                             w, source, memory, work, p.tokens,
                             make_output<F>(p));
-}
-
-template <Family F>
-cudaError_t launch_family(const MatmulProblem& p) {
-  return tile_tokens(p.tokens) == 32 ? launch<F, 32>(p) : launch<F, 64>(p);
 }
 
 }  // namespace
@@ -467,9 +423,8 @@ std::int64_t batch_workspace(std::int64_t tokens, std::int64_t features,
 }
 
 cudaError_t launch_batch_matmul(const MatmulProblem& problem) {
-  return dispatch_family(problem.format, [&]<Family F>() {
-    return batch::launch_family<F>(problem);
-  });
+  return dispatch_family(problem.format,
+                         [&]<Family F>() { return batch::launch<F>(problem); });
 }
 
 }  // namespace wush::kernels::cuda

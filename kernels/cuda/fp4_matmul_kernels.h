@@ -5,7 +5,9 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
+#include <optional>
 
+#include "kernels/cuda/family.h"
 #include "kernels/cuda/fp4_matmul.h"
 
 namespace wush::kernels::cuda {
@@ -41,20 +43,37 @@ cudaError_t launch_matvec(const MatmulProblem& problem);
 // has clusters and some 200 KiB of shared memory for a block. False, and
 // nothing launched, where it does not apply.
 bool launch_few_matmul(const MatmulProblem& problem, cudaError_t* error);
+// On sm_90a, by warpgroup instructions. Nothing, and nothing launched, where
+// the columns are too many for the device's clusters and shared memory (more
+// than 32768 on an H100).
+inline bool can_few_hopper_matmul(std::int64_t cols, int architecture) {
+  return architecture == 90 && cols % 256 == 0;
+}
+// Measured on an H100: with 24 and 32 tokens 0.96 to 1.4 times as fast as
+// launch_few_matmul; with 16 up to 7 % slower with mxfp4 and up to 2^26 weights
+// or other formats and less than 2^24, 1.0 to 1.1 times as fast beyond; with 64
+// up to 1.4 times as fast as that one or launch_batch_matmul below 2^27 weights
+// if columns are not too many.
+inline bool prefer_few_hopper_matmul(Format format, std::int64_t tokens,
+                                     std::int64_t features, std::int64_t cols) {
+  const auto millions = features * cols >> 20;  // of 2^20 weights
+  if (tokens > kSmallTokens) return millions < 128 && cols <= 12288;
+  if (tokens > 16) return true;
+  const bool e8m0 = family_of(format) == Family::kPowerOfTwo;
+  return tokens > 8 && millions >= (e8m0 ? 65 : 16);
+}
+std::optional<Status> launch_few_hopper_matmul(const MatmulProblem& problem);
 // On sm_90a, where decoding the tokens in a kernel of its own and adding sums
-// through memory pay: measured on an H100 with 32 tokens (57344 x 8192: 1.05
-// times as fast as launch_few_matmul). From 33 on that one decodes the weights
-// twice (64 tokens: as fast as this one up to 5120 x 5120, 1.03 to 1.77 times
-// slower beyond). Needs a workspace.
+// through memory pay. From 33 tokens on launch_few_matmul decodes the weights
+// twice (64 tokens on an H100: as fast as this one up to 5120 x 5120, 1.03 to
+// 1.77 times slower beyond). Needs a workspace.
 inline bool can_batch_matmul(std::int64_t cols, int architecture) {
   return architecture == 90 && cols % 128 == 0;
 }
 inline bool prefer_batch_matmul(std::int64_t tokens, std::int64_t features,
                                 std::int64_t cols) {
   const std::int64_t weights = features * cols;
-  return tokens > 32   ? weights >= std::int64_t{1} << 25
-         : tokens > 16 ? weights >= std::int64_t{1} << 28
-                       : false;
+  return tokens > kSmallTokens && weights >= std::int64_t{1} << 25;
 }
 std::int64_t batch_workspace(std::int64_t tokens, std::int64_t features,
                              std::int64_t cols, int multiprocessors);

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/family.h"
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/quantizer_math.cuh"
 
 namespace wush::kernels::cuda {
@@ -151,6 +152,94 @@ __device__ inline void expand_weights(unsigned w, unsigned multiplier,
         pair = multiply_pairs(pair, 0x7e807e80u);  // 2^126
       }
       pair = multiply_pairs(pair, multiplier);
+    }
+  }
+}
+
+// Multiplier of a token's codes in one multiplication instead of two (mxfp4):
+// for scales of at most 2, whose product with the 2^126 of a code's place is a
+// bfloat16.
+inline constexpr unsigned kPlainLast = 128;
+__device__ inline unsigned plain_multiplier(unsigned scale) {
+  return (scale + 126) * 0x00800080u;
+}
+
+// 32 columns of a token; the warp's lanes come together.
+template <Family F>
+__device__ inline void expand_token(const uint4& words, unsigned scales,
+                                    unsigned (&out)[4][4]) {
+  const unsigned all[4] = {words.x, words.y, words.z, words.w};
+  if (F == Family::kPowerOfTwo && __all_sync(kFullWarp, scales <= kPlainLast)) {
+    const unsigned multiplier = plain_multiplier(scales);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      expand_weights<F, true>(all[i], multiplier, out[i]);
+    }
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    expand_token_word<F>(
+        all[i], i < 2 || F != Family::kE4m3 ? scales : scales >> 8, out[i]);
+  }
+}
+
+// The scales of 64 columns of a row of weights, in two pieces of 32: two
+// groups, four of nvfp4.
+template <Family F>
+struct PairScales {
+  unsigned bits;
+
+  __device__ unsigned of_piece(int piece) const {
+    return F == Family::kPowerOfTwo ? bits >> (8 * piece) & 0xffu
+                                    : bits >> (16 * piece) & 0xffffu;
+  }
+
+  // mxfp4.
+  __device__ bool narrow() const {
+    return is_narrow(of_piece(0)) && is_narrow(of_piece(1));
+  }
+
+  // Multiplier of a piece's codes, twice in a word; nvfp4: of half of them.
+  // kNarrow: mxfp4's lacks 2^kNarrowShift.
+  template <bool kNarrow>
+  __device__ unsigned multiplier(int piece, int half) const {
+    if constexpr (F == Family::kPowerOfTwo) {
+      return kNarrow ? narrow_multiplier(of_piece(piece))
+                     : operand_multiplier<F>(of_piece(piece));
+    } else if constexpr (F == Family::kE4m3) {
+      // The scale's bits in a bfloat16 are the scale times 2^-120; times 2^127.
+      const unsigned at = 2 * piece + half;
+      const unsigned twice =
+          __byte_perm(bits & 0x7f7f7f7fu, 0, 0x4040u + 0x0101u * at);
+      return multiply_pairs(twice << 4, 0x7f007f00u);
+    } else {
+      return __byte_perm(bits, 0, piece == 0 ? 0x1010u : 0x3232u);
+    }
+  }
+};
+
+// The operands of the four instructions of half a piece: rows g and g + 8 of a
+// tile, whose words and scales are given.
+template <Family F, bool kNarrow>
+__device__ inline void expand_half(const uint4* words,
+                                   const PairScales<F>* scales, int piece,
+                                   int half, unsigned (&a)[4][4]) {
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const unsigned multiplier =
+        scales[r].template multiplier<kNarrow>(piece, half);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      unsigned pairs[4];
+      const unsigned word = half == 0 ? (i == 0 ? words[r].x : words[r].y)
+                                      : (i == 0 ? words[r].z : words[r].w);
+      expand_weights<F, kNarrow>(word, multiplier, pairs);
+#pragma unroll
+      for (int s = 0; s < 2; ++s) {
+        a[2 * i + s][r] = pairs[2 * s];
+        a[2 * i + s][2 + r] = pairs[2 * s + 1];
+      }
     }
   }
 }

@@ -43,6 +43,20 @@ __device__ inline void copy_box_to(unsigned blocks, void* to, const void* map,
       : "memory");
 }
 
+// Brings a box to the second-level cache.
+__device__ inline void prefetch_box(const void* map, int column, int row) {
+  asm volatile(
+      "cp.async.bulk.prefetch.tensor.2d.L2.global.tile [%0, {%1, %2}];" ::"l"(
+          map),
+      "r"(column), "r"(row)
+      : "memory");
+}
+
+// What this thread wrote to shared memory can be read by matrix instructions.
+__device__ inline void fence_shared_writes() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
 // Registers that the following matrix instructions read are written.
 __device__ inline void warpgroup_fence() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
@@ -67,6 +81,16 @@ __device__ inline std::uint64_t tile_descriptor(const void* tile,
   return kSwizzle128 | std::uint64_t{stride >> 4} << 32 |
          std::uint64_t{leading >> 4} << 16 |
          ((shared_address(tile) & 0x3ffffu) >> 4);
+}
+
+// Descriptor of a tile without swizzle, in pieces of eight rows of 16 bytes:
+// `across` bytes from eight rows to the next eight, `along` to the next 16
+// bytes of the same rows.
+__device__ inline std::uint64_t plain_tile_descriptor(unsigned tile,
+                                                      unsigned across,
+                                                      unsigned along) {
+  return std::uint64_t{across >> 4} << 32 | std::uint64_t{along >> 4} << 16 |
+         ((tile & 0x3ffffu) >> 4);
 }
 
 // d (+)= a b for a warpgroup: a [64, 16] in registers (each warp 16 rows, laid
@@ -235,6 +259,37 @@ struct WarpgroupMultiply<32> {
           "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]),
           "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]),
           "+f"(d[15])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),
+          "r"(accumulate ? 1 : 0));
+  }
+};
+
+template <>
+struct WarpgroupMultiply<16> {
+  __device__ static void run(float (&d)[8], const unsigned (&a)[4],
+                             std::uint64_t b, bool accumulate) {
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %13, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 "
+        "{%0, %1, %2, %3, %4, %5, %6, %7}, "
+        "{%8, %9, %10, %11}, %12, p, 1, 1, 0;\n}"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]),
+          "+f"(d[5]), "+f"(d[6]), "+f"(d[7])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),
+          "r"(accumulate ? 1 : 0));
+  }
+};
+
+template <>
+struct WarpgroupMultiply<8> {
+  __device__ static void run(float (&d)[4], const unsigned (&a)[4],
+                             std::uint64_t b, bool accumulate) {
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %9, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 "
+        "{%0, %1, %2, %3}, "
+        "{%4, %5, %6, %7}, %8, p, 1, 1, 0;\n}"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),
           "r"(accumulate ? 1 : 0));
   }

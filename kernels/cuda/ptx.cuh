@@ -40,6 +40,15 @@ __device__ inline void copy_async_small(void* to, const void* from,
       "l"(from), "n"(bytes), "r"(valid ? bytes : 0)
       : "memory");
 }
+// The same for `bytes`, 8 or 16.
+template <int bytes>
+__device__ inline void copy_async(void* to, const void* from, bool valid) {
+  if constexpr (bytes == 16) {
+    copy_async_16(to, from, valid);
+  } else {
+    copy_async_small<bytes>(to, from, valid);
+  }
+}
 __device__ inline void commit_copies() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }

@@ -73,7 +73,7 @@ TEST_P(CudaFp4MatmulStream, OverlapChangesNothing) {
   const auto [kernel, format] = GetParam();
   kernels::cuda::DeviceInfo info;
   EXPECT_OK(kernels::cuda::device_info(&info));
-  if (kernel == MatmulKernel::kBatch && info.architecture != 90) {
+  if (kernel != MatmulKernel::kSmall && info.architecture != 90) {
     GTEST_SKIP() << "needs compute capability 9.0";
   }
   constexpr int kSteps = 8;
@@ -110,12 +110,15 @@ TEST_P(CudaFp4MatmulStream, OverlapChangesNothing) {
 INSTANTIATE_TEST_SUITE_P(
     Formats, CudaFp4MatmulStream,
     ::testing::Combine(
-        ::testing::Values(MatmulKernel::kSmall, MatmulKernel::kBatch),
+        ::testing::Values(MatmulKernel::kSmall, MatmulKernel::kFewHopper,
+                          MatmulKernel::kBatch),
         ::testing::Values(Format::kMxfp4, Format::kNvfp4, Format::kInt4)),
     [](const auto& param) {
-      const bool batch = std::get<0>(param.param) == MatmulKernel::kBatch;
+      const MatmulKernel kernel = std::get<0>(param.param);
       return testing::test_name(
-          (batch ? "batch_" : "small_") +
+          (kernel == MatmulKernel::kSmall       ? "small_"
+           : kernel == MatmulKernel::kFewHopper ? "few_hopper_"
+                                                : "batch_") +
           std::string(numerics::describe(std::get<1>(param.param)).name));
     });
 

@@ -63,6 +63,8 @@ std::string kernel_name(MatmulKernel kernel) {
       return "auto";
     case MatmulKernel::kSmall:
       return "small";
+    case MatmulKernel::kFewHopper:
+      return "few_hopper";
     case MatmulKernel::kBatch:
       return "batch";
     case MatmulKernel::kPortable:
@@ -77,10 +79,22 @@ std::string kernel_name(MatmulKernel kernel) {
   return "block_scaled";
 }
 
-void check_product(MatmulKernel kernel, Format format, const Shape& s,
-                   DataType type, bool with_bias, int spread) {
-  const Operand a = make_operand(format, s.tokens, s.cols, spread, 1);
-  const Operand b = make_operand(format, s.features, s.cols, spread, 2);
+// What a kernel takes columns in multiples of.
+std::int64_t columns_of(MatmulKernel kernel) {
+  return kernel == MatmulKernel::kFewHopper ? 256
+         : kernel == MatmulKernel::kBatch   ? 128
+                                            : 1;
+}
+
+// Whether it is for compute capability 9.0 only.
+bool is_for_hopper(MatmulKernel kernel) {
+  return kernel == MatmulKernel::kFewHopper || kernel == MatmulKernel::kBatch ||
+         kernel == MatmulKernel::kHopper;
+}
+
+void check_operands(MatmulKernel kernel, Format format, const Shape& s,
+                    DataType type, bool with_bias, const Operand& a,
+                    const Operand& b) {
   DeviceBuffer<std::uint8_t> a_codes(a.codes), a_scales(a.scales),
       b_codes(b.codes), b_scales(b.scales);
   std::vector<float> bias(static_cast<std::size_t>(s.features));
@@ -148,6 +162,13 @@ void check_product(MatmulKernel kernel, Format format, const Shape& s,
   }
 }
 
+void check_product(MatmulKernel kernel, Format format, const Shape& s,
+                   DataType type, bool with_bias, int spread) {
+  check_operands(kernel, format, s, type, with_bias,
+                 make_operand(format, s.tokens, s.cols, spread, 1),
+                 make_operand(format, s.features, s.cols, spread, 2));
+}
+
 using Case = std::tuple<MatmulKernel, Format>;
 class CudaFp4Matmul : public ::testing::TestWithParam<Case> {};
 
@@ -156,7 +177,7 @@ TEST_P(CudaFp4Matmul, IsTheProductOfTheDecodedOperands) {
   const auto [kernel, format] = GetParam();
   kernels::cuda::DeviceInfo info;
   EXPECT_OK(kernels::cuda::device_info(&info));
-  if (kernel == MatmulKernel::kHopper && info.architecture != 90) {
+  if (is_for_hopper(kernel) && info.architecture != 90) {
     GTEST_SKIP() << "needs compute capability 9.0";
   }
   if (kernel == MatmulKernel::kBlockScaled && info.architecture / 10 != 12) {
@@ -167,9 +188,6 @@ TEST_P(CudaFp4Matmul, IsTheProductOfTheDecodedOperands) {
       GTEST_SKIP() << "needs compute capability 10.0";
     }
     if (format == Format::kInt4) GTEST_SKIP() << "has no int4 instruction";
-  }
-  if (kernel == MatmulKernel::kBatch && info.architecture != 90) {
-    GTEST_SKIP() << "needs compute capability 9.0";
   }
   const bool small = kernel == MatmulKernel::kSmall;
   for (const Shape& s : {Shape{1, 1, 32},
@@ -184,7 +202,7 @@ TEST_P(CudaFp4Matmul, IsTheProductOfTheDecodedOperands) {
         (s.cols % 64 != 0 || format == Format::kInt4)) {
       continue;
     }
-    if (kernel == MatmulKernel::kBatch && s.cols % 128 != 0) continue;
+    if (s.cols % columns_of(kernel) != 0) continue;
     for (const int spread : {0, 6}) {
       ASSERT_NO_FATAL_FAILURE(
           check_product(kernel, format, s, DataType::kFloat32, true, spread));
@@ -200,9 +218,9 @@ INSTANTIATE_TEST_SUITE_P(
     Kernels, CudaFp4Matmul,
     ::testing::Combine(
         ::testing::Values(MatmulKernel::kAuto, MatmulKernel::kSmall,
-                          MatmulKernel::kBatch, MatmulKernel::kPortable,
-                          MatmulKernel::kHopper, MatmulKernel::kBlockScaled,
-                          MatmulKernel::kTcgen05),
+                          MatmulKernel::kFewHopper, MatmulKernel::kBatch,
+                          MatmulKernel::kPortable, MatmulKernel::kHopper,
+                          MatmulKernel::kBlockScaled, MatmulKernel::kTcgen05),
         ::testing::Values(Format::kMxfp4, Format::kNvfp4, Format::kInt4,
                           Format::kMxfp4Ocp)),
     [](const auto& param) {
@@ -222,29 +240,23 @@ TEST_P(CudaFp4MatmulFew, SharedColumns) {
   const MatmulKernel kernel = GetParam();
   kernels::cuda::DeviceInfo info;
   EXPECT_OK(kernels::cuda::device_info(&info));
-  if (kernel == MatmulKernel::kBatch && info.architecture != 90) {
+  if (is_for_hopper(kernel) && info.architecture != 90) {
     GTEST_SKIP() << "needs compute capability 9.0";
   }
   for (const Format format : {Format::kMxfp4, Format::kNvfp4, Format::kInt4}) {
-    for (const Shape& s : {Shape{1, 130, 128},
-                           {1, 1003, 5 * 1024 + 96},
-                           {1, 8, 17 * 1024},
-                           {8, 5, 9 * 128},
-                           {3, 4500, 5 * 128},
-                           {12, 17000, 3 * 128},
-                           {20, 3000, 7 * 128},
-                           {2, 128, 90 * 128},
-                           {15, 260, 75 * 128},
-                           {31, 1030, 37 * 128},
-                           {9, 5000, 40 * 128},
-                           {17, 5300, 21 * 128},
-                           {16, 2200, 33 * 128},
-                           {32, 40, 231 * 128},
-                           {18, 30, 301 * 128},
-                           {5, 20, 561 * 128},
-                           {40, 200, 11 * 128},
-                           {70, 600, 12 * 128}}) {
-      if (kernel == MatmulKernel::kBatch && s.cols % 128 != 0) continue;
+    for (const Shape& s : {Shape{1, 130, 128},   {1, 1003, 5 * 1024 + 96},
+                           {1, 8, 17 * 1024},    {8, 5, 9 * 128},
+                           {3, 4500, 5 * 128},   {12, 17000, 3 * 128},
+                           {20, 3000, 7 * 128},  {2, 128, 90 * 128},
+                           {15, 260, 75 * 128},  {31, 1030, 37 * 128},
+                           {9, 5000, 40 * 128},  {17, 5300, 21 * 128},
+                           {16, 2200, 33 * 128}, {32, 40, 231 * 128},
+                           {18, 30, 301 * 128},  {5, 20, 561 * 128},
+                           {40, 200, 11 * 128},  {70, 600, 12 * 128},
+                           {4, 70, 256},         {16, 9000, 5 * 256},
+                           {13, 300, 23 * 256},  {24, 4160, 9 * 256},
+                           {32, 100, 120 * 256}, {10, 17000, 2 * 256}}) {
+      if (s.cols % columns_of(kernel) != 0) continue;
       for (const int spread : {0, 6}) {
         ASSERT_NO_FATAL_FAILURE(
             check_product(kernel, format, s, DataType::kFloat32, true, spread));
@@ -255,10 +267,62 @@ TEST_P(CudaFp4MatmulFew, SharedColumns) {
 
 INSTANTIATE_TEST_SUITE_P(Kernels, CudaFp4MatmulFew,
                          ::testing::Values(MatmulKernel::kSmall,
+                                           MatmulKernel::kFewHopper,
                                            MatmulKernel::kBatch),
                          [](const auto& param) {
                            return kernel_name(param.param);
                          });
+
+// Rings that are refilled as soon as they have been read, and sums that cross
+// between blocks all the time: the same bits every time, and those of another
+// kernel but for the order of the sums.
+TEST(CudaFp4MatmulLarge, FewHopperIsTheSameEveryTime) {
+  WUSH_REQUIRE_GPU();
+  kernels::cuda::DeviceInfo info;
+  EXPECT_OK(kernels::cuda::device_info(&info));
+  if (info.architecture != 90) GTEST_SKIP() << "needs compute capability 9.0";
+  std::mt19937 random(3);
+  for (const Shape& s : {Shape{16, 24576, 4096}, Shape{32, 8192, 4096},
+                         Shape{32, 60000, 512}, Shape{16, 4096, 16384}}) {
+    const auto bytes_of = [&](std::int64_t size, unsigned lowest,
+                              unsigned count) {
+      std::vector<std::uint8_t> bytes(static_cast<std::size_t>(size));
+      for (auto& b : bytes) {
+        b = static_cast<std::uint8_t>(lowest + random() % count);
+      }
+      return bytes;
+    };
+    const DeviceBuffer<std::uint8_t> w_codes(
+        bytes_of(s.features * s.cols / 2, 0, 256)),
+        w_scales(bytes_of(s.features * s.cols / 32, 124, 6)),
+        x_codes(bytes_of(s.tokens * s.cols / 2, 0, 256)),
+        x_scales(bytes_of(s.tokens * s.cols / 32, 124, 6));
+    const DeviceBuffer<float> y(
+        static_cast<std::size_t>(s.tokens * s.features));
+    const auto run = [&](MatmulKernel kernel, std::vector<float>* result) {
+      EXPECT_OK(kernels::cuda::fp4_matmul(
+          kernel, Format::kMxfp4, s.cols,
+          {x_codes.get(), x_scales.get(), s.tokens, 0},
+          {w_codes.get(), w_scales.get(), s.features, 0},
+          {DataType::kFloat32, y.get(), nullptr}, nullptr, 0, nullptr));
+      *result = y.host();
+    };
+    std::vector<float> other, first, again;
+    ASSERT_NO_FATAL_FAILURE(run(MatmulKernel::kSmall, &other));
+    ASSERT_NO_FATAL_FAILURE(run(MatmulKernel::kFewHopper, &first));
+    double square = 0;
+    for (const float v : other) square += static_cast<double>(v * v);
+    const double typical =
+        std::sqrt(square / static_cast<double>(other.size()));
+    for (std::size_t i = 0; i < first.size(); ++i) {
+      ASSERT_NEAR(first[i], other[i], 1e-3 * typical) << i;
+    }
+    for (int i = 0; i < 20; ++i) {
+      ASSERT_NO_FATAL_FAILURE(run(MatmulKernel::kFewHopper, &again));
+      ASSERT_EQ(again, first) << i;
+    }
+  }
+}
 
 // Many tiles: the persistent loop, both tile sizes and the raster.
 TEST(CudaFp4MatmulLarge, HopperManyTiles) {
@@ -321,11 +385,10 @@ TEST(CudaFp4MatmulSanitize, EveryKernel) {
   kernels::cuda::DeviceInfo info;
   EXPECT_OK(kernels::cuda::device_info(&info));
   for (const MatmulKernel kernel :
-       {MatmulKernel::kSmall, MatmulKernel::kBatch, MatmulKernel::kPortable,
-        MatmulKernel::kHopper, MatmulKernel::kTcgen05}) {
-    const bool hopper =
-        kernel == MatmulKernel::kHopper || kernel == MatmulKernel::kBatch;
-    if (hopper && info.architecture != 90) continue;
+       {MatmulKernel::kSmall, MatmulKernel::kFewHopper, MatmulKernel::kBatch,
+        MatmulKernel::kPortable, MatmulKernel::kHopper,
+        MatmulKernel::kTcgen05}) {
+    if (is_for_hopper(kernel) && info.architecture != 90) continue;
     if (kernel == MatmulKernel::kTcgen05 && info.architecture != 100) continue;
     for (const Format format :
          {Format::kMxfp4, Format::kNvfp4, Format::kInt4}) {
@@ -337,11 +400,14 @@ TEST(CudaFp4MatmulSanitize, EveryKernel) {
                              {20, 136, 640},
                              {70, 136, 1056},
                              {20, 136, 2688},
-                             {9, 17000, 384}}) {
-        if (kernel == MatmulKernel::kBatch && s.cols % 128 != 0) continue;
+                             {9, 17000, 384},
+                             {12, 17000, 512}}) {
+        if (s.cols % columns_of(kernel) != 0) continue;
         // Several tiles of a group, and blocks that share the columns, of the
-        // kernel for few tokens.
-        if (kernel != MatmulKernel::kSmall && s.features * s.cols > 300000) {
+        // kernels for few tokens.
+        if (kernel != MatmulKernel::kSmall &&
+            kernel != MatmulKernel::kFewHopper &&
+            s.features * s.cols > 300000) {
           continue;
         }
         ASSERT_NO_FATAL_FAILURE(
@@ -366,12 +432,13 @@ TEST(CudaFp4MatmulOdd, Nvfp4OfOddGroups) {
 // Scales at the ends of e8m0's range, and their products near 1.
 TEST(CudaFp4MatmulExtremes, ScalesFarApart) {
   WUSH_REQUIRE_GPU();
-  const Shape s{20, 24, 128};
+  const Shape s{20, 24, 256};
   kernels::cuda::DeviceInfo info;
   EXPECT_OK(kernels::cuda::device_info(&info));
   for (const MatmulKernel kernel :
-       {MatmulKernel::kSmall, MatmulKernel::kAuto, MatmulKernel::kBatch}) {
-    if (kernel == MatmulKernel::kBatch && info.architecture != 90) continue;
+       {MatmulKernel::kSmall, MatmulKernel::kAuto, MatmulKernel::kFewHopper,
+        MatmulKernel::kBatch}) {
+    if (is_for_hopper(kernel) && info.architecture != 90) continue;
     std::int64_t bytes = 0;
     EXPECT_OK(kernels::cuda::fp4_matmul_workspace(
         kernel, Format::kMxfp4, s.tokens, s.features, s.cols, &bytes));
@@ -409,6 +476,44 @@ TEST(CudaFp4MatmulExtremes, ScalesFarApart) {
                         got[static_cast<std::size_t>(m * s.features + n)]),
                     want, std::abs(want) * std::ldexp(1.0, -22));
       }
+    }
+  }
+}
+
+// Tiles whose scales allow one multiplication a weight beside tiles, groups and
+// tokens that do not, and groups of zeros with the scale byte 0.
+TEST(CudaFp4MatmulExtremes, SomeScalesFarFromOne) {
+  WUSH_REQUIRE_GPU();
+  kernels::cuda::DeviceInfo info;
+  EXPECT_OK(kernels::cuda::device_info(&info));
+  const Shape s{20, 900, 768};
+  const auto groups = static_cast<std::size_t>(s.cols / 32);
+  const auto decode = [](Operand& m) {
+    m.values =
+        testing::decode_by_specification(Format::kMxfp4, m.codes, m.scales);
+  };
+  for (const bool tokens : {false, true}) {
+    Operand a = make_operand(Format::kMxfp4, s.tokens, s.cols, 6, 1);
+    Operand b = make_operand(Format::kMxfp4, s.features, s.cols, 6, 2);
+    b.scales[70 * groups + 3] = 30;
+    b.scales[300 * groups + 23] = 160;
+    b.scales[301 * groups] = 151;
+    b.scales[640 * groups + 12] = 86;
+    for (std::size_t row = 400; row < 500; ++row) {
+      const std::size_t group = row * groups + row % groups;
+      b.scales[group] = 0;
+      std::fill_n(b.codes.begin() + static_cast<std::ptrdiff_t>(16 * group), 16,
+                  std::uint8_t{0});
+    }
+    if (tokens) a.scales[7 * groups + 5] = 60;
+    decode(a);
+    decode(b);
+    for (const MatmulKernel kernel :
+         {MatmulKernel::kSmall, MatmulKernel::kAuto, MatmulKernel::kFewHopper,
+          MatmulKernel::kBatch}) {
+      if (is_for_hopper(kernel) && info.architecture != 90) continue;
+      ASSERT_NO_FATAL_FAILURE(check_operands(kernel, Format::kMxfp4, s,
+                                             DataType::kFloat32, false, a, b));
     }
   }
 }

@@ -1,0 +1,399 @@
+// Products with few tokens on sm_90a, bound by reading the weights: y^T = W x^T
+// by warpgroup matrix instructions, whose second operand is as narrow as the
+// tokens are few.
+//
+// The blocks of a cluster share the columns: each decodes its windows of all
+// tokens once, to shared memory, where they stay; then the weights pass, in
+// tiles of 64 features, one for each of three warpgroups at a time. What that
+// needs:
+//  - few instructions a weight, 2.3: weights are decoded in registers, where
+//    one multiplication applies both the exponent's bias and the scale, for one
+//    piece while the tensor cores work on the other; tokens cost the warps
+//    nothing, and the tensor copies of one more warp bring the codes;
+//  - no branch on scales: mxfp4's multiplier for narrow scales is taken for
+//    granted, and a tile with other scales is multiplied again, which is rare;
+//  - sums that wait for nobody: a warp sends its sums of a tile to those that
+//    add them, and goes on; they are added while the next tile is multiplied;
+//  - tokens before weights: the first thing that a block asks of the memory;
+//  - no gap between launches: the next one begins while this one ends and
+//    brings its tokens and first weights to the second-level cache; it reads
+//    and writes only after this one has ended.
+#include <cuda.h>
+
+#include <optional>
+
+#include "kernels/cuda/barrier.cuh"
+#include "kernels/cuda/cluster.cuh"
+#include "kernels/cuda/fp4_few_hopper_operands.cuh"
+#include "kernels/cuda/fp4_few_hopper_plan.h"
+#include "kernels/cuda/fp4_few_hopper_sums.cuh"
+#include "kernels/cuda/fp4_matmul_kernels.h"
+#include "kernels/cuda/fp4_output.cuh"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/tensor_map.h"
+
+namespace wush::kernels::cuda::few_hopper {
+namespace {
+
+constexpr const char* kName = "fp4_matmul";
+
+// Shared memory.
+template <Family F, int kTokenTiles>
+struct Memory {
+  using Sums = ClusterSums<kTokenTiles>;
+  using StageCodes = WindowCodes[kPair];
+  struct Warp {
+    float4 sums[Sums::kRoom];
+    typename Sums::Barriers barriers;
+  };
+  struct Fixed {
+    Warp warps[kWarps];
+    WindowScales<F> scales[kMostStages][kPair];
+    std::uint64_t full[kMostStages], empty[kMostStages];
+  };
+  // Stages and windows, and what makes the first stage a multiple of 1024.
+  static constexpr int kFixedBytes = sizeof(Fixed) + 1023;
+
+  StageCodes* codes;
+  TokenWindow<kTokenTiles>* tokens;
+  Fixed* fixed;
+
+  __device__ Memory(unsigned char* start, const Plan& plan) {
+    start += -shared_address(start) & 1023u;
+    codes = reinterpret_cast<StageCodes*>(start);
+    tokens = reinterpret_cast<TokenWindow<kTokenTiles>*>(codes + plan.stages);
+    fixed = reinterpret_cast<Fixed*>(tokens + plan.windows.most());
+  }
+};
+
+// What a block takes.
+struct Share {
+  int window, windows;  // the first, and how many
+  std::int64_t tile;
+  int tiles;
+};
+
+// f(tile, window) for every stage in the order of the ring: tiles that are
+// multiplied side by side in turn.
+template <class Function>
+__device__ inline void for_each_stage(const Share& share, const Function& f) {
+  for (int tile = 0; tile < share.tiles; tile += kWarpgroups) {
+    const int together = min(kWarpgroups, share.tiles - tile);
+    for (int w = 0; w < share.windows; w += kPair) {
+      for (int i = 0; i < together; ++i) f(tile + i, w);
+    }
+  }
+}
+
+// To the second-level cache: first weights, by the warp that copies, and the
+// block's tokens, by the others.
+__device__ inline void prefetch_weights(const CUtensorMap& map,
+                                        const Share& share) {
+  constexpr int kWindows = 8;
+  const int lane = threadIdx.x % 32, together = min(kWarpgroups, share.tiles);
+  if (lane < min(kWindows, together * share.windows)) {
+    prefetch_box(&map, (share.window + lane / together) * (kWindow / 2),
+                 static_cast<int>(share.tile + lane % together) * kFeatures);
+  }
+}
+template <Family F, int kTokenTiles>
+__device__ inline void prefetch_tokens(const OperandRows<F>& x,
+                                       std::int64_t token, const Share& share) {
+  constexpr int kScales = WindowScales<F>::kBytes;
+  const auto* scales = static_cast<const std::uint8_t*>(x.scales);
+  for (int i = threadIdx.x; i < 8 * kTokenTiles * share.windows;
+       i += 32 * kWarps) {
+    const std::int64_t row = token + i / share.windows;
+    const int window = share.window + i % share.windows;
+    if (row >= x.rows) return;
+    prefetch_line(x.codes + (row * x.cols + window * kWindow) / 2);
+    if (window * kScales % 128 == 0 || window == share.window) {
+      prefetch_line(scales + (row * x.cols / kWindow + window) * kScales);
+    }
+  }
+}
+
+// The warp that copies the weights.
+template <Family F, int kTokenTiles>
+__device__ inline void copy_weights(const Memory<F, kTokenTiles>& memory,
+                                    const CUtensorMap& map,
+                                    const OperandRows<F>& w, const Share& share,
+                                    int stages) {
+  constexpr int kBytes = WindowScales<F>::kBytes;
+  const int lane = threadIdx.x % 32;
+  const std::int64_t pitch = w.cols / kWindow * kBytes;
+  auto& fixed = *memory.fixed;
+  int slot = 0;
+  unsigned parity = 1;
+  for_each_stage(share, [&](int tile, int window) {
+    std::uint64_t* full = &fixed.full[slot];
+    const std::int64_t row = (share.tile + tile) * kFeatures;
+    const int count = min(kPair, share.windows - window);
+    const auto* scales = static_cast<const std::uint8_t*>(w.scales) +
+                         (row + lane) * pitch +
+                         (share.window + window) * kBytes;
+    barrier_wait(&fixed.empty[slot], parity);
+    if (lane == 0) {
+      barrier_expect(full, static_cast<unsigned>(count * sizeof(WindowCodes)));
+    }
+    __syncwarp();
+    for (int i = 0; i < count; ++i) {
+      if (lane == 0) {
+        copy_box(&memory.codes[slot][i], &map,
+                 (share.window + window + i) * (kWindow / 2),
+                 static_cast<int>(row), full);
+      }
+      // Too short for tensor copies.
+#pragma unroll
+      for (int r = 0; r < kFeatures; r += 32) {
+        copy_async<kBytes>(fixed.scales[slot][i].rows[r + lane],
+                           scales + r * pitch + i * kBytes,
+                           row + r + lane < w.rows);
+      }
+    }
+    barrier_arrive_after_copies(full);
+    if (++slot == stages) slot = 0, parity ^= 1;
+  });
+}
+
+// Whether all threads of the warpgroup say so.
+__device__ inline bool all_of_warpgroup(bool own) {
+  static_assert(kWarpgroups == 3);
+  return threadIdx.x < 128   ? all_at_barrier<2>(128, own)
+         : threadIdx.x < 256 ? all_at_barrier<3>(128, own)
+                             : all_at_barrier<4>(128, own);
+}
+
+// A warpgroup's tiles. `narrow_tokens`: the tokens allow narrow weights.
+// store(tile, place, sums) as ClusterSums::add calls it.
+template <Family F, int kTokenTiles>
+__device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
+                                      const OperandRows<F>& w,
+                                      const Share& share, const Plan& plan,
+                                      bool narrow_tokens, const auto& sums,
+                                      const auto& store) {
+  constexpr bool kCanNarrow = F == Family::kPowerOfTwo;
+  const int group = static_cast<int>(threadIdx.x / 128);
+  auto& fixed = *memory.fixed;
+  int slot = group;
+  unsigned parity = 0;
+#pragma unroll 1
+  for (int tile = group, index = 0; tile < share.tiles;
+       tile += kWarpgroups, ++index) {
+    float sum[4 * kTokenTiles] = {};
+    bool narrow = narrow_tokens;
+    const int step = min(kWarpgroups, share.tiles - tile + group);
+#pragma unroll 1
+    for (int window = 0; window < share.windows; window += kPair) {
+      // First until the stage before has been read: the other barrier tells
+      // phases by their parity only.
+      barrier_wait(&fixed.empty[slot], parity ^ 1);
+      barrier_wait(&fixed.full[slot], parity);
+      const bool both = window + 1 < share.windows;
+      const auto multiply = [&](int i, bool last) {
+        LaneWeights<F> weights;
+        weights.read(memory.codes[slot][i], fixed.scales[slot][i]);
+        if constexpr (kCanNarrow) narrow &= weights.narrow();
+        weights.template multiply<kCanNarrow, kTokenTiles>(
+            memory.tokens[window + i], sum, [&] {
+              __syncwarp();
+              if (last && threadIdx.x % 32 == 0) {
+                barrier_arrive(&fixed.empty[slot]);
+              }
+            });
+      };
+      multiply(0, !both);
+      if (both) multiply(1, true);
+      slot += step;
+      if (slot >= plan.stages) slot -= plan.stages, parity ^= 1;
+      if (window == 0 && index > 0 && plan.blocks > 1) {
+        sums.add(index - 1, true, [&](int place, const float4& total) {
+          store(tile - kWarpgroups, place, total);
+        });
+      }
+    }
+    if constexpr (kCanNarrow) {
+      if (all_of_warpgroup(narrow)) {
+#pragma unroll
+        for (float& s : sum) s *= static_cast<float>(1 << kNarrowShift);
+      } else {
+        // Again from global memory, with multipliers for all scales.
+#pragma unroll
+        for (float& s : sum) s = 0;
+        const std::int64_t row = (share.tile + tile) * kFeatures +
+                                 threadIdx.x % 128 / 32 * kRows +
+                                 threadIdx.x % 32 / 4;
+#pragma unroll 1
+        for (int i = 0; i < share.windows; ++i) {
+          LaneWeights<F> weights;
+          weights.load(w, row, share.window + i);
+          weights.template multiply<false, kTokenTiles>(memory.tokens[i], sum,
+                                                        [] {});
+        }
+      }
+    }
+    if (plan.blocks == 1) {
+#pragma unroll
+      for (int j = 0; j < kTokenTiles; ++j) {
+        store(tile, static_cast<int>(32 * j + threadIdx.x % 32),
+              make_float4(sum[4 * j], sum[4 * j + 1], sum[4 * j + 2],
+                          sum[4 * j + 3]));
+      }
+      continue;
+    }
+    sums.send(sum, index);
+    if (tile + kWarpgroups >= share.tiles) {
+      sums.add(index, false, [&](int place, const float4& total) {
+        store(tile, place, total);
+      });
+    }
+  }
+}
+
+// Needs cols % 256 == 0.
+template <Family F, int kTokenTiles>
+__global__ __launch_bounds__(kThreads, 1) void few_hopper_matmul_kernel(
+    const __grid_constant__ CUtensorMap codes, OperandRows<F> w,
+    OperandRows<F> x, MmaOutput out, const __grid_constant__ Plan plan) {
+  extern __shared__ unsigned char dynamic[];
+  const Memory<F, kTokenTiles> memory(dynamic, plan);
+  auto& fixed = *memory.fixed;
+  const int rank = cluster_rank(), cluster = cluster_index();
+  const Share share{static_cast<int>(plan.windows.first(rank)),
+                    plan.windows.count(rank), plan.tiles.first(cluster),
+                    plan.tiles.count(cluster)};
+  const int warp = static_cast<int>(threadIdx.x / 32);
+  const std::int64_t token = blockIdx.y * std::int64_t{8 * kTokenTiles};
+
+  allow_next_launch();
+  auto& own = fixed.warps[min(warp, kWarps - 1)];
+  const ClusterSums<kTokenTiles> sums(own.sums, &own.barriers, plan);
+  if (threadIdx.x % 32 == 0) {
+    if (warp < kWarps) {
+      sums.init();
+    } else {
+      for (int i = 0; i < plan.stages; ++i) {
+        // The bytes of the codes and all lanes' copies of scales; four warps.
+        barrier_init(&fixed.full[i], 1 + 32);
+        barrier_init(&fixed.empty[i], 4);
+      }
+    }
+    fence_barrier_init();
+  }
+  __syncwarp();
+  if (plan.blocks > 1) cluster_arrive();
+  if (warp == kWarps) {
+    prefetch_weights(codes, share);
+    wait_for_previous_launch();
+    __syncthreads();  // the first tokens have been asked for
+    copy_weights(memory, codes, w, share, plan.stages);
+    if (plan.blocks > 1) cluster_wait();
+    return;
+  }
+  // All clusters asking for the same lines took longer.
+  if (cluster < 4) prefetch_tokens<F, kTokenTiles>(x, token, share);
+  wait_for_previous_launch();
+  const bool own_narrow =
+      decode_tokens<F, kTokenTiles>(memory.tokens, x, token, share.window,
+                                    share.windows, [] { __syncthreads(); });
+  fence_shared_writes();
+  const bool narrow = all_at_barrier<1>(32 * kWarps, own_narrow);
+  if (plan.blocks > 1) cluster_wait();  // the others' barriers
+
+  // What lane place % 32 holds of 16 features and of tile place / 32 of tokens.
+  const auto store = [&](int tile, int place, const float4& sum) {
+    const std::int64_t m = token + place / 32 * 8 + place % 4 * 2;
+    const std::int64_t n =
+        (share.tile + tile) * kFeatures + warp % 4 * kRows + place % 32 / 4;
+    const auto store_pair = [&](std::int64_t row, float first, float second) {
+      if (row >= w.rows) return;
+      if (m < x.rows) out.store(m, row, w.rows, first);
+      if (m + 1 < x.rows) out.store(m + 1, row, w.rows, second);
+    };
+    store_pair(n, sum.x, sum.y);
+    store_pair(n + 8, sum.z, sum.w);
+  };
+  multiply_tiles(memory, w, share, plan, narrow, sums, store);
+}
+
+template <Family F, int kTokenTiles>
+class Launcher {
+  using M = Memory<F, kTokenTiles>;
+  static constexpr auto* kKernel = few_hopper_matmul_kernel<F, kTokenTiles>;
+  static constexpr int kWindowBytes = sizeof(TokenWindow<kTokenTiles>);
+  static constexpr int kStageBytes = sizeof(typename M::StageCodes);
+
+ public:
+  // Fails, or has no plan if the columns are too many.
+  static cudaError_t plan(const MatmulProblem& p, Plan* plan) {
+    int device = 0, most = 0;
+    *plan = {};
+    cudaError_t error = cudaGetDevice(&device);
+    if (error == cudaSuccess) {
+      error = cudaDeviceGetAttribute(
+          &most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    }
+    if (error != cudaSuccess) return error;
+    // Of the first device that asks: another one gets right results, too.
+    static const Resident resident = query_resident(kKernel, kThreads, most);
+    *plan = choose_plan(
+        {ceil_div(p.features, kFeatures), ceil_div(p.tokens, 8 * kTokenTiles),
+         ceil_div(p.cols, kWindow), M::Sums::kQuads, most, M::kFixedBytes,
+         kWindowBytes, kStageBytes},
+        resident);
+    if (plan->blocks <= kPortableBlocks) return cudaSuccess;
+    return cudaFuncSetAttribute(
+        kKernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+  }
+
+  static Status launch(const MatmulProblem& p, const Plan& plan) {
+    CUtensorMap codes;
+    if (Status s = encode_tensor_map(
+            kName,
+            {p.w.codes, p.features, p.cols / 2, CU_TENSOR_MAP_DATA_TYPE_UINT8,
+             1, kFeatures, kWindow / 2},
+            &codes);
+        !s.ok()) {
+      return s;
+    }
+    const OperandRows<F> w{p.w.codes, p.w.scales, p.features, p.cols};
+    const OperandRows<F> x{p.x.codes, p.x.scales, p.tokens, p.cols};
+    const dim3 grid(static_cast<unsigned>(plan.clusters * plan.blocks),
+                    static_cast<unsigned>(ceil_div(p.tokens, 8 * kTokenTiles)));
+    const int bytes = M::kFixedBytes + plan.windows.most() * kWindowBytes +
+                      plan.stages * kStageBytes;
+    return check(
+        launch_overlapping(kKernel,
+                           {grid, kThreads, static_cast<std::size_t>(bytes),
+                            p.stream, plan.blocks},
+                           codes, w, x, make_output<F>(p), plan),
+        kName, {p.tokens, p.features, p.cols});
+  }
+};
+
+// Nothing if it has no plan.
+template <Family F, int kTokenTiles>
+std::optional<Status> launch_tiles(const MatmulProblem& p) {
+  using L = Launcher<F, kTokenTiles>;
+  Plan plan;
+  if (const cudaError_t error = L::plan(p, &plan); error != cudaSuccess) {
+    return check(error, kName, {p.tokens, p.features, p.cols});
+  }
+  if (plan.blocks == 0) return std::nullopt;
+  return L::launch(p, plan);
+}
+
+}  // namespace
+}  // namespace wush::kernels::cuda::few_hopper
+
+namespace wush::kernels::cuda {
+
+std::optional<Status> launch_few_hopper_matmul(const MatmulProblem& problem) {
+  return dispatch_family(problem.format, [&]<Family F>() {
+    return problem.tokens <= 8    ? few_hopper::launch_tiles<F, 1>(problem)
+           : problem.tokens <= 16 ? few_hopper::launch_tiles<F, 2>(problem)
+                                  : few_hopper::launch_tiles<F, 4>(problem);
+  });
+}
+
+}  // namespace wush::kernels::cuda
