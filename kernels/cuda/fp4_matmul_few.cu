@@ -190,13 +190,9 @@ class Launcher {
  public:
   // Fails, or has no plan if the columns are too many.
   static cudaError_t plan(const MatmulProblem& p, Plan* plan) {
-    int device = 0, most = 0;
+    int most = 0;
     *plan = {};
-    cudaError_t error = cudaGetDevice(&device);
-    if (error == cudaSuccess) {
-      error = cudaDeviceGetAttribute(
-          &most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-    }
+    const cudaError_t error = most_shared_memory(&most);
     const int room = (most - static_cast<int>(sizeof(Memory))) / kPairBytes;
     if (error != cudaSuccess || room <= 0) return error;
     // Of the first device that asks: another one gets right results, too.

@@ -326,13 +326,9 @@ class Launcher {
  public:
   // Fails, or has no plan if the columns are too many.
   static cudaError_t plan(const MatmulProblem& p, Plan* plan) {
-    int device = 0, most = 0;
+    int most = 0;
     *plan = {};
-    cudaError_t error = cudaGetDevice(&device);
-    if (error == cudaSuccess) {
-      error = cudaDeviceGetAttribute(
-          &most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-    }
+    const cudaError_t error = most_shared_memory(&most);
     if (error != cudaSuccess) return error;
     // Of the first device that asks: another one gets right results, too.
     static const Resident resident = query_resident(kKernel, kThreads, most);

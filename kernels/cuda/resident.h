@@ -17,6 +17,16 @@ struct Resident {
   int clusters[kMostBlocks + 1];
 };
 
+// Bytes of shared memory that a block may have on the current device.
+inline cudaError_t most_shared_memory(int* bytes) {
+  int device = 0;
+  const cudaError_t error = cudaGetDevice(&device);
+  return error != cudaSuccess
+             ? error
+             : cudaDeviceGetAttribute(
+                   bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+}
+
 // For blocks of `threads` and `bytes` of dynamic shared memory.
 template <class Kernel>
 Resident query_resident(Kernel* kernel, int threads, int bytes) {
