@@ -1,5 +1,6 @@
 // Barriers in shared memory that count arrivals and bytes (sm_90). On older
 // architectures these do nothing: kernels that use them are not launched there.
+// And a vote at one of the barriers that every block has.
 #pragma once
 
 #include <cstdint>

@@ -13,8 +13,8 @@ namespace wush::kernels::cuda::few_hopper {
 // 16 features are shared out to the same warps of all blocks, which add them in
 // the order of the blocks. They travel as a lane holds them, four at a time: 4
 // bytes at a time took a multiprocessor 1.5 cycles each, with 32 tokens longer
-// than the products. (fp4_matmul_few.cu, whose blocks send less, loses 1 to 5 %
-// that way, to its stores.)
+// than the products. (fp4_matmul_few.cu, whose blocks send less, was mostly 1
+// to 4 % slower that way.)
 template <int kTokenTiles>
 class ClusterSums {
  public:

@@ -132,7 +132,6 @@ __device__ inline void store_tile(const Sums& sum, int tile, const Work& work,
 __device__ inline bool add_parts(Sums& sum, bool* last, int tile,
                                  const Work& work,
                                  const BatchWorkspace& memory) {
-  constexpr int kCount = kValues;
   const std::int64_t first = std::int64_t{tile} * work.stages;
   const int from = work.owner(first), to = work.owner(first + work.stages - 1);
   if (from == to) return true;
@@ -140,11 +139,11 @@ __device__ inline bool add_parts(Sums& sum, bool* last, int tile,
   const auto part = [&](int of) {
     const std::int64_t slot = 2 * of + (work.first(of) < first ? 1 : 0);
     return reinterpret_cast<float4*>(memory.partial) +
-           slot * (kCount / 4 * kThreads) + threadIdx.x;
+           slot * (kValues / 4 * kThreads) + threadIdx.x;
   };
   float4* own = part(block);
 #pragma unroll
-  for (int i = 0; i < kCount / 4; ++i) {
+  for (int i = 0; i < kValues / 4; ++i) {
     const float* four = sum[4 * i / (kTokens / 2)] + 4 * i % (kTokens / 2);
     own[i * kThreads] = make_float4(four[0], four[1], four[2], four[3]);
   }
@@ -158,18 +157,18 @@ __device__ inline bool add_parts(Sums& sum, bool* last, int tile,
   __syncthreads();
   if (!*last) return false;
 #pragma unroll
-  for (int i = 0; i < kCount; ++i) {
+  for (int i = 0; i < kValues; ++i) {
     sum[i / (kTokens / 2)][i % (kTokens / 2)] = 0;
   }
   for (int of = from; of <= to; ++of) {
     const float4* other = part(of);
-    float4 values[kCount / 4];
+    float4 values[kValues / 4];
 #pragma unroll
-    for (int i = 0; i < kCount / 4; ++i) {
+    for (int i = 0; i < kValues / 4; ++i) {
       values[i] = __ldcg(other + i * kThreads);
     }
 #pragma unroll
-    for (int i = 0; i < kCount / 4; ++i) {
+    for (int i = 0; i < kValues / 4; ++i) {
       float* four = sum[4 * i / (kTokens / 2)] + 4 * i % (kTokens / 2);
       four[0] += values[i].x, four[1] += values[i].y;
       four[2] += values[i].z, four[3] += values[i].w;

@@ -49,7 +49,7 @@ bool launch_few_matmul(const MatmulProblem& problem, cudaError_t* error);
 inline bool can_few_hopper_matmul(std::int64_t cols, int architecture) {
   return architecture == 90 && cols % 256 == 0;
 }
-// Measured on an H100: with 24 and 32 tokens 0.96 to 1.4 times as fast as
+// Measured on an H100: with 24 and 32 tokens 0.96 to 1.5 times as fast as
 // launch_few_matmul; with 16 up to 7 % slower with mxfp4 and up to 2^26 weights
 // or other formats and less than 2^24, 1.0 to 1.1 times as fast beyond; with 64
 // up to 1.4 times as fast as that one or launch_batch_matmul below 2^27 weights

@@ -90,7 +90,7 @@ TEST(FewHopperPlan, IsNoneWhereTheColumnsAreTooMany) {
   EXPECT_EQ(choose_plan(sizes(64, 40 * 256, 32), kPairs).blocks, 0);
 }
 
-// The sizes of clusters that were the fastest, or within 2 % of them, on an
+// The sizes of clusters that were the fastest, or within 5 % of them, on an
 // H100.
 TEST(FewHopperPlan, TakesTheClustersThatWereFastest) {
   struct Layer {

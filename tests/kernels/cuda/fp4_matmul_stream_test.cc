@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/fp4_matmul.h"
 #include "kernels/cuda/quantize.h"
+#include "tests/kernels/cuda/fp4_product_check.h"
 #include "tests/kernels/cuda/support.h"
 
 namespace wush {
@@ -73,7 +74,7 @@ TEST_P(CudaFp4MatmulStream, OverlapChangesNothing) {
   const auto [kernel, format] = GetParam();
   kernels::cuda::DeviceInfo info;
   EXPECT_OK(kernels::cuda::device_info(&info));
-  if (kernel != MatmulKernel::kSmall && info.architecture != 90) {
+  if (testing::is_for_hopper(kernel) && info.architecture != 90) {
     GTEST_SKIP() << "needs compute capability 9.0";
   }
   constexpr int kSteps = 8;
@@ -114,11 +115,8 @@ INSTANTIATE_TEST_SUITE_P(
                           MatmulKernel::kBatch),
         ::testing::Values(Format::kMxfp4, Format::kNvfp4, Format::kInt4)),
     [](const auto& param) {
-      const MatmulKernel kernel = std::get<0>(param.param);
       return testing::test_name(
-          (kernel == MatmulKernel::kSmall       ? "small_"
-           : kernel == MatmulKernel::kFewHopper ? "few_hopper_"
-                                                : "batch_") +
+          testing::kernel_name(std::get<0>(param.param)) + "_" +
           std::string(numerics::describe(std::get<1>(param.param)).name));
     });
 
