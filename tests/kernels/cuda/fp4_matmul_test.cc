@@ -12,7 +12,6 @@ using kernels::cuda::DataType;
 using kernels::cuda::MatmulKernel;
 using kernels::cuda::QuantizedMatrix;
 using numerics::Format;
-using testing::DeviceBuffer;
 using Shape = testing::ProductShape;
 using testing::check_product;
 using testing::columns_of;
