@@ -39,8 +39,8 @@ struct Packed {
                            x, rows, cols, 0,
                            {codes.get(), scales.get(), nullptr}, stream()));
   }
-  cuda::QuantizedMatrix view() const {
-    return {codes.get(), scales.get(), rows, 0};
+  cuda::QuantizedMatrix view(bool settled) const {
+    return {codes.get(), scales.get(), rows, 0, settled};
   }
 };
 
@@ -129,13 +129,14 @@ void bench_matmul(benchmark::State& state, Format format, const Layer& layer,
   for (int i = 0; i < count; ++i) {
     sets.emplace_back(format, layer, tokens, static_cast<std::uint64_t>(i));
   }
+  require(cudaStreamSynchronize(stream()), "quantize");  // settles the weights
   std::int64_t bytes = 0;
   require(cuda::fp4_matmul_workspace(MatmulKernel::kAuto, format, tokens,
                                      layer.features, layer.cols, &bytes));
   const DeviceArray<std::uint8_t> workspace(bytes);
   const auto multiply = [&](const Set& s) {
     require(cuda::fp4_matmul(MatmulKernel::kAuto, format, layer.cols,
-                             s.packed_x.view(), s.packed_w.view(),
+                             s.packed_x.view(false), s.packed_w.view(true),
                              {DataType::kBfloat16, s.y.get(), nullptr},
                              workspace.get(), bytes, stream()));
   };

@@ -101,6 +101,19 @@ __device__ inline void store_async_of(float4* place, int rank, float4 value,
 #endif
 }
 
+// At barrier kBarrier of the block's sixteen, of `threads` threads: some only
+// arrive, others wait for all.
+template <int kBarrier>
+__device__ inline void arrive_at_barrier(int threads) {
+  asm volatile("barrier.cta.arrive %0, %1;" ::"n"(kBarrier), "r"(threads)
+               : "memory");
+}
+template <int kBarrier>
+__device__ inline void wait_at_barrier(int threads) {
+  asm volatile("barrier.cta.sync %0, %1;" ::"n"(kBarrier), "r"(threads)
+               : "memory");
+}
+
 // Barrier kBarrier of the block's sixteen, of `threads` threads; whether all
 // say so. Spelled out since a block that computes the number is taken to use
 // all sixteen.

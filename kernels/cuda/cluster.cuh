@@ -39,6 +39,13 @@ __device__ inline void cluster_arrive() {
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
 #endif
 }
+// Arrives where only barriers were initialized (fence_barrier_init) before: the
+// ordering of all memory that cluster_arrive asks for takes 0.5 us or more.
+__device__ inline void cluster_arrive_relaxed() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+#endif
+}
 __device__ inline void cluster_wait() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
@@ -107,8 +114,8 @@ struct LaunchShape {
 
 // Launches a kernel that calls wait_for_previous_launch before it writes global
 // memory or reads it, so that it may begin while the launch before it ends. It
-// need not wait for what is older if that launch waits before it lets others
-// begin (fp4_expand_tokens.cuh).
+// need not wait for what is settled (types.h), nor for what is older if that
+// launch waits before it lets others begin (fp4_expand_tokens.cuh).
 template <class... Parameters, class... Arguments>
 cudaError_t launch_overlapping(void (*kernel)(Parameters...),
                                const LaunchShape& shape,

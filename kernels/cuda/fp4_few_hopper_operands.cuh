@@ -41,7 +41,7 @@ __device__ inline bool decode_tokens(TokenWindow<kTokenTiles>* to,
                                      const OperandRows<F>& x,
                                      std::int64_t token, int first, int windows,
                                      const Function& begun) {
-  constexpr int kAhead = 4;  // pieces of 32 columns of eight tokens, of a warp
+  constexpr int kAhead = 8;  // pieces of 32 columns of eight tokens, of a warp
   const int lane = threadIdx.x % 32;
   const int groups = static_cast<int>(x.cols / 32);
   const int pieces = windows * kPieces * kTokenTiles;
@@ -131,15 +131,20 @@ struct LaneWeights {
     }
   }
 
-  // mxfp4: whether narrow multipliers do.
+  // mxfp4: bits for any_outside, which tells whether a scale is not one of the
+  // 64 values up to kNarrowLast, three more than are narrow. What a byte
+  // carries to the next does not matter, since it is out of the range itself.
+  __device__ unsigned outside() const {
+    constexpr unsigned kUp = (0xbfu - kNarrowLast) * 0x0101u;
+    return ((scales[0].bits + kUp) ^ 0x8080u) |
+           ((scales[1].bits + kUp) ^ 0x8080u);
+  }
+  __device__ static bool any_outside(unsigned bits) {
+    return (bits & 0xc0c0u) != 0;
+  }
+
+  // mxfp4: whether narrow multipliers do, also for groups of zeros.
   __device__ bool narrow() const {
-    // The 64 values up to kNarrowLast, which begin three below kNarrowFirst, at
-    // once. What a byte carries to the next does not matter, since it is out of
-    // the range itself.
-    const auto outside = [](unsigned two) {
-      return ((two + (0xbfu - kNarrowLast) * 0x0101u) ^ 0x8080u) & 0xc0c0u;
-    };
-    if ((outside(scales[0].bits) | outside(scales[1].bits)) == 0) return true;
     bool all = true;
 #pragma unroll
     for (int i = 0; i < 2 * kPieces; ++i) {

@@ -31,6 +31,7 @@ struct Plan {
   Divisor by_share;
   int clusters;   // for each tile of tokens
   int stages;     // of the ring
+  int early;      // stages that come before the tokens if weights are settled
   Split windows;  // of the blocks
   Split tiles;    // of the clusters
 };
@@ -48,8 +49,8 @@ struct PlanSizes {
 
 // The plan of the least time; without blocks if the columns are too many. Time
 // in nanoseconds, fitted to the layers of figure 2 with 16 and 32 tokens of all
-// formats on an H100: within 5 % of the best size of a cluster, but 7 to 14 %
-// for 34816 x 5120 with 32.
+// formats on an H100, settled weights: within 3 % of the best size of a
+// cluster.
 inline Plan choose_plan(const PlanSizes& p, const Resident& resident) {
   Plan best = {};
   std::int64_t least = 0;
@@ -66,20 +67,21 @@ inline Plan choose_plan(const PlanSizes& p, const Resident& resident) {
         resident.clusters[blocks] / p.token_tiles, 1, p.tiles);
     const std::int64_t tiles = ceil_div(p.tiles, clusters);
     // Of a window and of a tile with one, two and three warpgroups at work.
-    constexpr int kWindowTime[kWarpgroups + 1] = {0, 470, 677, 1016};
+    constexpr int kWindowTime[kWarpgroups + 1] = {0, 470, 677, 960};
     const std::int64_t tile_time = 910 + 53 * p.warp_quads / 8;
     const std::int64_t rest = tiles % kWarpgroups;
     const std::int64_t multiply =
         tiles / kWarpgroups * (windows * kWindowTime[kWarpgroups] + tile_time) +
         (rest > 0 ? windows * kWindowTime[rest] + tile_time : 0);
-    // 118 multiprocessors ask for all that the memory can give; a short ring
-    // leaves some of that.
+    // 118 multiprocessors ask for all that the memory can give. What overlaps
+    // does so the less, the shorter the ring is.
     const std::int64_t at_work = clusters * blocks * p.token_tiles;
-    const std::int64_t memory = p.tiles * p.windows * p.token_tiles * 349 /
-                                100 * (100 * stages + 19) / (100 * stages) *
-                                std::max<std::int64_t>(118, at_work) / at_work;
+    const std::int64_t memory = p.tiles * p.windows * p.token_tiles * 295 /
+                                100 * std::max<std::int64_t>(118, at_work) /
+                                at_work;
     const std::int64_t cost = std::max(multiply, memory) +
-                              18 * p.warp_quads / 8 * windows + 89 * blocks;
+                              std::min(multiply, memory) / stages +
+                              16 * p.warp_quads / 8 * windows + 89 * blocks;
     if (best.blocks > 0 && cost >= least) continue;
     least = cost;
     best.blocks = blocks;
@@ -87,6 +89,10 @@ inline Plan choose_plan(const PlanSizes& p, const Resident& resident) {
     best.by_share = Divisor(best.share);
     best.clusters = static_cast<int>(clusters);
     best.stages = stages;
+    // A third one pays off with 16 tokens, 2 to 3 % where there are many.
+    const bool more =
+        p.warp_quads <= 64 && tiles * ceil_div(windows, kPair) >= 12;
+    best.early = more ? 3 : 2;
     best.windows = {p.windows, blocks};
     best.tiles = {p.tiles, clusters};
   }

@@ -62,6 +62,7 @@ class ClusterSums {
     barrier_wait(&barriers_->arrived, index % 2);
     for (int p = lane; p < own; p += 32) {
       float4 total = memory_[p];
+#pragma unroll 4
       for (int s = 1; s < plan_.blocks; ++s) {
         const float4 part = memory_[s * share + p];
         total.x += part.x, total.y += part.y;

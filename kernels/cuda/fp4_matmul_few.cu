@@ -137,7 +137,7 @@ __global__ __launch_bounds__(kThreads, 1) void few_matmul_kernel(
     fence_barrier_init();
   }
   __syncwarp();
-  if (plan.blocks > 1) cluster_arrive();
+  if (plan.blocks > 1) cluster_arrive_relaxed();
   // All clusters asking for the same lines took longer.
   if (cluster < 4) prefetch_tokens<Shape>(x, token, first, pairs);
   // The first two pairs of every row; many tokens would come behind them.

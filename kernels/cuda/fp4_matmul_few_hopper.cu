@@ -14,10 +14,12 @@
 //    granted, and a tile with other scales is multiplied again, which is rare;
 //  - sums that wait for nobody: a warp sends its sums of a tile to those that
 //    add them, and goes on; they are added while the next tile is multiplied;
-//  - tokens before weights: the first thing that a block asks of the memory;
+//  - tokens before weights, but for the first stages: with all of the ring
+//    asked for, tokens waited 0.2 us longer;
 //  - no gap between launches: the next one begins while this one ends and
-//    brings its tokens and first weights to the second-level cache; it reads
-//    and writes only after this one has ended.
+//    brings its tokens to the second-level cache, and its first weights to
+//    shared memory if they are settled (to that cache if they are not); what
+//    else it reads and writes waits until this one has ended.
 #include <cuda.h>
 
 #include <optional>
@@ -36,6 +38,11 @@ namespace wush::kernels::cuda::few_hopper {
 namespace {
 
 constexpr const char* kName = "fp4_matmul";
+
+// Of the block's sixteen barriers: where all tokens are decoded, the first of
+// the warpgroups', and where the first tokens have been asked for.
+constexpr int kDecoded = 1, kOfWarpgroup = 2,
+              kAsked = kOfWarpgroup + kWarpgroups;
 
 // Shared memory.
 template <Family F, int kTokenTiles>
@@ -113,12 +120,14 @@ __device__ inline void prefetch_tokens(const OperandRows<F>& x,
   }
 }
 
-// The warp that copies the weights.
+// The warp that copies the weights. The first `early` stages come before
+// wait_for_tokens().
 template <Family F, int kTokenTiles>
 __device__ inline void copy_weights(const Memory<F, kTokenTiles>& memory,
                                     const CUtensorMap& map,
                                     const OperandRows<F>& w, const Share& share,
-                                    int stages) {
+                                    int stages, int early,
+                                    const auto& wait_for_tokens) {
   constexpr int kBytes = WindowScales<F>::kBytes;
   const int lane = threadIdx.x % 32;
   const std::int64_t pitch = w.cols / kWindow * kBytes;
@@ -126,12 +135,10 @@ __device__ inline void copy_weights(const Memory<F, kTokenTiles>& memory,
   int slot = 0;
   unsigned parity = 1;
   for_each_stage(share, [&](int tile, int window) {
+    if (early-- == 0) wait_for_tokens();
     std::uint64_t* full = &fixed.full[slot];
     const std::int64_t row = (share.tile + tile) * kFeatures;
     const int count = min(kPair, share.windows - window);
-    const auto* scales = static_cast<const std::uint8_t*>(w.scales) +
-                         (row + lane) * pitch +
-                         (share.window + window) * kBytes;
     barrier_wait(&fixed.empty[slot], parity);
     if (lane == 0) {
       barrier_expect(full, static_cast<unsigned>(count * sizeof(WindowCodes)));
@@ -143,25 +150,43 @@ __device__ inline void copy_weights(const Memory<F, kTokenTiles>& memory,
                  (share.window + window + i) * (kWindow / 2),
                  static_cast<int>(row), full);
       }
-      // Too short for tensor copies.
+      // Too short for tensor copies. Beyond the last row its scales again, not
+      // zeros, which would not be narrow.
+      const auto* scales = static_cast<const std::uint8_t*>(w.scales) +
+                           (share.window + window + i) * kBytes;
 #pragma unroll
       for (int r = 0; r < kFeatures; r += 32) {
         copy_async<kBytes>(fixed.scales[slot][i].rows[r + lane],
-                           scales + r * pitch + i * kBytes,
-                           row + r + lane < w.rows);
+                           scales + min(row + r + lane, w.rows - 1) * pitch,
+                           true);
       }
     }
     barrier_arrive_after_copies(full);
     if (++slot == stages) slot = 0, parity ^= 1;
   });
+  if (early >= 0) wait_for_tokens();
 }
 
 // Whether all threads of the warpgroup say so.
 __device__ inline bool all_of_warpgroup(bool own) {
   static_assert(kWarpgroups == 3);
-  return threadIdx.x < 128   ? all_at_barrier<2>(128, own)
-         : threadIdx.x < 256 ? all_at_barrier<3>(128, own)
-                             : all_at_barrier<4>(128, own);
+  return threadIdx.x < 128   ? all_at_barrier<kOfWarpgroup>(128, own)
+         : threadIdx.x < 256 ? all_at_barrier<kOfWarpgroup + 1>(128, own)
+                             : all_at_barrier<kOfWarpgroup + 2>(128, own);
+}
+
+// f(window, weights) for all of the block's windows of a row, the lane's first,
+// from global memory.
+template <Family F, class Function>
+__device__ inline void for_each_window(const OperandRows<F>& w,
+                                       std::int64_t row, const Share& share,
+                                       const Function& f) {
+#pragma unroll 1
+  for (int i = 0; i < share.windows; ++i) {
+    LaneWeights<F> weights;
+    weights.load(w, row, share.window + i);
+    f(i, weights);
+  }
 }
 
 // A warpgroup's tiles. `narrow_tokens`: the tokens allow narrow weights.
@@ -181,7 +206,7 @@ __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
   for (int tile = group, index = 0; tile < share.tiles;
        tile += kWarpgroups, ++index) {
     float sum[4 * kTokenTiles] = {};
-    bool narrow = narrow_tokens;
+    unsigned outside = 0;
     const int step = min(kWarpgroups, share.tiles - tile + group);
 #pragma unroll 1
     for (int window = 0; window < share.windows; window += kPair) {
@@ -193,7 +218,7 @@ __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
       const auto multiply = [&](int i, bool last) {
         LaneWeights<F> weights;
         weights.read(memory.codes[slot][i], fixed.scales[slot][i]);
-        if constexpr (kCanNarrow) narrow &= weights.narrow();
+        if constexpr (kCanNarrow) outside |= weights.outside();
         weights.template multiply<kCanNarrow, kTokenTiles>(
             memory.tokens[window + i], sum, [&] {
               __syncwarp();
@@ -213,23 +238,31 @@ __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
       }
     }
     if constexpr (kCanNarrow) {
-      if (all_of_warpgroup(narrow)) {
+      const std::int64_t row = (share.tile + tile) * kFeatures +
+                               threadIdx.x % 128 / 32 * kRows +
+                               threadIdx.x % 32 / 4;
+      bool narrow = all_of_warpgroup(narrow_tokens &&
+                                     !LaneWeights<F>::any_outside(outside));
+      if (!narrow && narrow_tokens) {
+        // The scales of groups of zeros do not matter.
+        bool own = true;
+        for_each_window(w, row, share, [&](int, const LaneWeights<F>& weights) {
+          own &= weights.narrow();
+        });
+        narrow = all_of_warpgroup(own);
+      }
+      if (narrow) {
 #pragma unroll
         for (float& s : sum) s *= static_cast<float>(1 << kNarrowShift);
       } else {
-        // Again from global memory, with multipliers for all scales.
+        // Again, with multipliers for all scales.
 #pragma unroll
         for (float& s : sum) s = 0;
-        const std::int64_t row = (share.tile + tile) * kFeatures +
-                                 threadIdx.x % 128 / 32 * kRows +
-                                 threadIdx.x % 32 / 4;
-#pragma unroll 1
-        for (int i = 0; i < share.windows; ++i) {
-          LaneWeights<F> weights;
-          weights.load(w, row, share.window + i);
-          weights.template multiply<false, kTokenTiles>(memory.tokens[i], sum,
-                                                        [] {});
-        }
+        for_each_window(w, row, share,
+                        [&](int i, const LaneWeights<F>& weights) {
+                          weights.template multiply<false, kTokenTiles>(
+                              memory.tokens[i], sum, [] {});
+                        });
       }
     }
     if (plan.blocks == 1) {
@@ -253,7 +286,7 @@ __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
 // Needs cols % 256 == 0.
 template <Family F, int kTokenTiles>
 __global__ __launch_bounds__(kThreads, 1) void few_hopper_matmul_kernel(
-    const __grid_constant__ CUtensorMap codes, OperandRows<F> w,
+    const __grid_constant__ CUtensorMap codes, OperandRows<F> w, bool settled,
     OperandRows<F> x, MmaOutput out, const __grid_constant__ Plan plan) {
   extern __shared__ unsigned char dynamic[];
   const Memory<F, kTokenTiles> memory(dynamic, plan);
@@ -266,38 +299,50 @@ __global__ __launch_bounds__(kThreads, 1) void few_hopper_matmul_kernel(
   const std::int64_t token = blockIdx.y * std::int64_t{8 * kTokenTiles};
 
   allow_next_launch();
-  auto& own = fixed.warps[min(warp, kWarps - 1)];
-  const ClusterSums<kTokenTiles> sums(own.sums, &own.barriers, plan);
-  if (threadIdx.x % 32 == 0) {
-    if (warp < kWarps) {
-      sums.init();
+  // Others of the block, or of the cluster, use the barriers of this warp.
+  const auto announce = [&] {
+    if (plan.blocks > 1) {
+      cluster_arrive_relaxed();
     } else {
+      __syncthreads();
+    }
+  };
+  if (warp == kWarps) {
+    if (threadIdx.x % 32 == 0) {
       for (int i = 0; i < plan.stages; ++i) {
         // The bytes of the codes and all lanes' copies of scales; four warps.
         barrier_init(&fixed.full[i], 1 + 32);
         barrier_init(&fixed.empty[i], 4);
       }
+      fence_barrier_init();
     }
-    fence_barrier_init();
-  }
-  __syncwarp();
-  if (plan.blocks > 1) cluster_arrive();
-  if (warp == kWarps) {
-    prefetch_weights(codes, share);
-    wait_for_previous_launch();
-    __syncthreads();  // the first tokens have been asked for
-    copy_weights(memory, codes, w, share, plan.stages);
+    __syncwarp();
+    announce();
+    if (!settled) {
+      prefetch_weights(codes, share);
+      wait_for_previous_launch();
+    }
+    copy_weights(memory, codes, w, share, plan.stages, settled ? plan.early : 0,
+                 [] { wait_at_barrier<kAsked>(kThreads); });
     if (plan.blocks > 1) cluster_wait();
     return;
   }
+  auto& own = fixed.warps[warp];
+  const ClusterSums<kTokenTiles> sums(own.sums, &own.barriers, plan);
+  if (threadIdx.x % 32 == 0) {
+    sums.init();
+    fence_barrier_init();
+  }
+  __syncwarp();
+  announce();
   // All clusters asking for the same lines took longer.
   if (cluster < 4) prefetch_tokens<F, kTokenTiles>(x, token, share);
   wait_for_previous_launch();
-  const bool own_narrow =
-      decode_tokens<F, kTokenTiles>(memory.tokens, x, token, share.window,
-                                    share.windows, [] { __syncthreads(); });
+  const bool own_narrow = decode_tokens<F, kTokenTiles>(
+      memory.tokens, x, token, share.window, share.windows,
+      [] { arrive_at_barrier<kAsked>(kThreads); });
   fence_shared_writes();
-  const bool narrow = all_at_barrier<1>(32 * kWarps, own_narrow);
+  const bool narrow = all_at_barrier<kDecoded>(32 * kWarps, own_narrow);
   if (plan.blocks > 1) cluster_wait();  // the others' barriers
 
   // What lane place % 32 holds of 16 features and of tile place / 32 of tokens.
@@ -362,7 +407,7 @@ class Launcher {
         launch_overlapping(kKernel,
                            {grid, kThreads, static_cast<std::size_t>(bytes),
                             p.stream, plan.blocks},
-                           codes, w, x, make_output<F>(p), plan),
+                           codes, w, p.w.settled, x, make_output<F>(p), plan),
         kName, {p.tokens, p.features, p.cols});
   }
 };

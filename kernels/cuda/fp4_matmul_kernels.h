@@ -49,18 +49,16 @@ bool launch_few_matmul(const MatmulProblem& problem, cudaError_t* error);
 inline bool can_few_hopper_matmul(std::int64_t cols, int architecture) {
   return architecture == 90 && cols % 256 == 0;
 }
-// Measured on an H100: with 24 and 32 tokens 0.96 to 1.5 times as fast as
-// launch_few_matmul; with 16 up to 7 % slower with mxfp4 and up to 2^26 weights
-// or other formats and less than 2^24, 1.0 to 1.1 times as fast beyond; with 64
-// up to 1.4 times as fast as that one or launch_batch_matmul below 2^27 weights
-// if columns are not too many.
-inline bool prefer_few_hopper_matmul(Format format, std::int64_t tokens,
-                                     std::int64_t features, std::int64_t cols) {
-  const auto millions = features * cols >> 20;  // of 2^20 weights
-  if (tokens > kSmallTokens) return millions < 128 && cols <= 12288;
-  if (tokens > 16) return true;
-  const bool e8m0 = family_of(format) == Family::kPowerOfTwo;
-  return tokens > 8 && millions >= (e8m0 ? 65 : 16);
+// Measured on an H100 against launch_few_matmul, with 2 to 8 tokens 0.97
+// to 1.09 times as fast if the weights are settled, less if they are not; with
+// more 0.97 to 1.5. With 64 up to 1.4 times as fast as that one or
+// launch_batch_matmul below 2^27 weights if columns are not too many.
+inline bool prefer_few_hopper_matmul(std::int64_t tokens, std::int64_t features,
+                                     std::int64_t cols, bool settled) {
+  if (tokens > kSmallTokens) {
+    return features * cols < std::int64_t{1} << 27 && cols <= 12288;
+  }
+  return tokens > (settled ? 1 : 8);
 }
 std::optional<Status> launch_few_hopper_matmul(const MatmulProblem& problem);
 // On sm_90a, where decoding the tokens in a kernel of its own and adding sums

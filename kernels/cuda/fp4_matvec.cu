@@ -285,7 +285,8 @@ template <Family F, int kBlockWarps>
 __global__ __launch_bounds__(
     kBlockWarps * 32,
     kWarps / kBlockWarps) void matvec_kernel(OperandRows<F> w, OperandRows<F> x,
-                                             MmaOutput out, Plan plan) {
+                                             MmaOutput out, Plan plan,
+                                             bool settled) {
   constexpr int kThreads = kBlockWarps * 32;
   extern __shared__ uint4 dynamic[];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -309,25 +310,29 @@ __global__ __launch_bounds__(
   // A few blocks bring the token to the second-level cache: all of them asking
   // for the same lines took longer.
   if (blockIdx.x < 8) prefetch_token(x);
-  // The first window's 512 bytes of every row: a line for every lane.
-  static_assert(kRows * 4 == 32);
-  const std::int64_t ahead =
-      loading.window * std::int64_t{kWindow} + lane % 4 * 256;
-  if (begin < end && ahead < w.cols) {
-    prefetch_line(w.codes +
-                  ((first_row(loading.set) + lane / 4) * w.cols + ahead) / 2);
-  }
-  wait_for_previous_launch();
-  // Through the first-level cache: the multiprocessor's other block reads it.
-  PackedPiece<F> packed;
-  if (threadIdx.x < x.cols / 32) packed.load(x, threadIdx.x);
   Strip<F> strips[2];
   const auto load = [&](Strip<F>& strip) {
     strip.load(w, first_row(loading.set), loading.window * 32 + lane);
     advance(loading);
   };
   Place at = loading;
-  if (begin < end) load(strips[0]);
+  if (settled) {
+    if (begin < end) load(strips[0]);
+  } else {
+    // The first window's 512 bytes of every row: a line for every lane.
+    static_assert(kRows * 4 == 32);
+    const std::int64_t ahead =
+        loading.window * std::int64_t{kWindow} + lane % 4 * 256;
+    if (begin < end && ahead < w.cols) {
+      prefetch_line(w.codes +
+                    ((first_row(loading.set) + lane / 4) * w.cols + ahead) / 2);
+    }
+  }
+  wait_for_previous_launch();
+  // Through the first-level cache: the multiprocessor's other block reads it.
+  PackedPiece<F> packed;
+  if (threadIdx.x < x.cols / 32) packed.load(x, threadIdx.x);
+  if (!settled && begin < end) load(strips[0]);
   // Of set s and slot i at (s * slots + i) * kRows; zeros where fewer warps
   // share a set.
   auto* partial = reinterpret_cast<float*>(reinterpret_cast<char*>(dynamic) +
@@ -393,7 +398,7 @@ cudaError_t launch(const MatmulProblem& p) {
       kernel,
       {dim3(static_cast<unsigned>(plan.blocks)), plan.warps() * 32,
        static_cast<std::size_t>(bytes), p.stream},
-      w, x, out, plan);
+      w, x, out, plan, p.w.settled);
 }
 
 }  // namespace

@@ -86,9 +86,10 @@ struct PackedBuffer {
   cuda::QuantizedOutput output() const {
     return {codes.as<std::uint8_t>(), scales.get(), nullptr};
   }
-  cuda::QuantizedMatrix matrix(std::int64_t rows) const {
-    return {codes.as<std::uint8_t>(), scales.get(), rows,
-            numerics::kFormatUnit};
+  // `settled`: see cuda::QuantizedMatrix.
+  cuda::QuantizedMatrix matrix(std::int64_t rows, bool settled) const {
+    return {codes.as<std::uint8_t>(), scales.get(), rows, numerics::kFormatUnit,
+            settled};
   }
 };
 
@@ -375,8 +376,8 @@ void CudaThroughputBackend::enqueue(const std::string& path,
         inputs_.at(false, turn), p.tokens, p.inputs, x.output(), stream_));
   }
   require(cuda::fp4_matmul(
-      cuda::MatmulKernel::kAuto, *p.format, p.inputs, x.matrix(p.tokens),
-      turn_of(packed_weights_, turn).matrix(p.outputs),
+      cuda::MatmulKernel::kAuto, *p.format, p.inputs, x.matrix(p.tokens, false),
+      turn_of(packed_weights_, turn).matrix(p.outputs, true),
       {DataType::kBfloat16, turn_of(outputs_, turn).get(), nullptr},
       workspace_.get(), workspace_.bytes(), stream_));
 }

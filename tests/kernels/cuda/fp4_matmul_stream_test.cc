@@ -22,13 +22,25 @@ struct Chain {
   static constexpr std::int64_t kTokens = 16, kFeatures = 1024, kCols = 1024;
   MatmulKernel kernel;
   Format format;
-  DeviceBuffer<std::uint8_t> w_codes{kFeatures * kCols / 2};
-  DeviceBuffer<std::uint8_t> w_scales{kFeatures * kCols / 8};
+  bool settled;  // weights
+  static constexpr std::int64_t kCodes = kFeatures * kCols / 2;
+  static constexpr std::int64_t kScales = kFeatures * kCols / 8;
+  DeviceBuffer<std::uint8_t> w_codes[2] = {DeviceBuffer<std::uint8_t>(kCodes),
+                                           DeviceBuffer<std::uint8_t>(kCodes)};
+  DeviceBuffer<std::uint8_t> w_scales[2] = {
+      DeviceBuffer<std::uint8_t>(kScales), DeviceBuffer<std::uint8_t>(kScales)};
   DeviceBuffer<std::uint8_t> x_codes{kTokens * kCols / 2};
   DeviceBuffer<std::uint8_t> x_scales{kTokens * kCols / 8};
 
+  void write_weights(const float* w, int which) const {
+    EXPECT_OK(kernels::cuda::quantize(
+        format, ScaleRule::kAbsMax, 0, DataType::kFloat32, w, kFeatures, kCols,
+        0, {w_codes[which].get(), w_scales[which].get(), nullptr}, nullptr));
+  }
+
   // y = x W^T, then y quantized is the next x, without a pause unless `pause`;
-  // the weights are written before every product, too.
+  // two W take turns. Those that are not settled are written before every
+  // product, too, in one place.
   void run(int steps, bool pause, const float* w, const float* x,
            std::vector<DeviceBuffer<float>*> y) {
     const auto rest = [&] {
@@ -41,11 +53,14 @@ struct Chain {
                                                   kFeatures, kCols, &bytes));
     const DeviceBuffer<std::uint8_t> workspace(static_cast<std::size_t>(bytes) +
                                                1);
+    if (settled) {
+      write_weights(w, 0);
+      write_weights(w + kFeatures * kCols, 1);
+      EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+    }
     for (int i = 0; i < steps; ++i) {
-      EXPECT_OK(kernels::cuda::quantize(
-          format, ScaleRule::kAbsMax, 0, DataType::kFloat32,
-          w + i % 2 * kFeatures * kCols, kFeatures, kCols, 0,
-          {w_codes.get(), w_scales.get(), nullptr}, nullptr));
+      const int place = settled ? i % 2 : 0;
+      if (!settled) write_weights(w + i % 2 * kFeatures * kCols, 0);
       rest();
       EXPECT_OK(kernels::cuda::quantize(
           format, ScaleRule::kAbsMax, 0, DataType::kFloat32,
@@ -56,7 +71,8 @@ struct Chain {
       for (int twice = 0; twice < 2; ++twice) {
         EXPECT_OK(kernels::cuda::fp4_matmul(
             kernel, format, kCols, {x_codes.get(), x_scales.get(), kTokens, 0},
-            {w_codes.get(), w_scales.get(), kFeatures, 0},
+            {w_codes[place].get(), w_scales[place].get(), kFeatures, 0,
+             settled},
             {DataType::kFloat32, y[static_cast<std::size_t>(i)]->get(),
              nullptr},
             workspace.get(), bytes, nullptr));
@@ -67,11 +83,12 @@ struct Chain {
 };
 
 class CudaFp4MatmulStream
-    : public ::testing::TestWithParam<std::tuple<MatmulKernel, Format>> {};
+    : public ::testing::TestWithParam<std::tuple<MatmulKernel, Format, bool>> {
+};
 
 TEST_P(CudaFp4MatmulStream, OverlapChangesNothing) {
   WUSH_REQUIRE_GPU();
-  const auto [kernel, format] = GetParam();
+  const auto [kernel, format, settled] = GetParam();
   kernels::cuda::DeviceInfo info;
   EXPECT_OK(kernels::cuda::device_info(&info));
   if (testing::is_for_hopper(kernel) && info.architecture != 90) {
@@ -87,7 +104,7 @@ TEST_P(CudaFp4MatmulStream, OverlapChangesNothing) {
   const DeviceBuffer<float> x(host);
   std::vector<std::vector<float>> results[2];
   for (int pause = 0; pause < 2; ++pause) {
-    Chain chain{kernel, format};
+    Chain chain{kernel, format, settled};
     std::vector<std::unique_ptr<DeviceBuffer<float>>> y;
     std::vector<DeviceBuffer<float>*> places;
     for (int i = 0; i < kSteps; ++i) {
@@ -113,11 +130,13 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Combine(
         ::testing::Values(MatmulKernel::kSmall, MatmulKernel::kFewHopper,
                           MatmulKernel::kBatch),
-        ::testing::Values(Format::kMxfp4, Format::kNvfp4, Format::kInt4)),
+        ::testing::Values(Format::kMxfp4, Format::kNvfp4, Format::kInt4),
+        ::testing::Bool()),
     [](const auto& param) {
       return testing::test_name(
           testing::kernel_name(std::get<0>(param.param)) + "_" +
-          std::string(numerics::describe(std::get<1>(param.param)).name));
+          std::string(numerics::describe(std::get<1>(param.param)).name) +
+          (std::get<2>(param.param) ? "_settled" : ""));
     });
 
 }  // namespace

@@ -207,6 +207,18 @@ TEST(CudaFp4MatmulRefusals, NameKernelAndShape) {
                   "]: the tcgen05 kernel needs compute capability 10.0, an "
                   "e2m1 format and columns a multiple of 32");
   }
+  kernels::cuda::DeviceInfo info;
+  EXPECT_OK(kernels::cuda::device_info(&info));
+  for (const std::int64_t cols : {64, 384}) {
+    if (info.architecture != 90) break;
+    EXPECT_EQ(kernels::cuda::fp4_matmul(
+                  MatmulKernel::kFewHopper, Format::kInt4, cols, none, none,
+                  {DataType::kFloat32, nullptr, nullptr}, nullptr, 0, nullptr)
+                  .message(),
+              "fp4_matmul [4, 4, " + std::to_string(cols) +
+                  "]: the kernel for few tokens by warpgroups needs compute "
+                  "capability 9.0 and columns a multiple of 256");
+  }
   const QuantizedMatrix empty{nullptr, nullptr, 0, 0};
   EXPECT_TRUE(kernels::cuda::fp4_matmul(
                   MatmulKernel::kAuto, Format::kMxfp4, 64, empty, none,

@@ -94,12 +94,19 @@ void check_operands(MatmulKernel kernel, Format format, const ProductShape& s,
   EXPECT_OK(kernels::cuda::fp4_matmul_workspace(kernel, format, s.tokens,
                                                 s.features, s.cols, &bytes));
   DeviceBuffer<std::uint8_t> workspace(static_cast<std::size_t>(bytes));
-  EXPECT_OK(kernels::cuda::fp4_matmul(
-      kernel, format, s.cols, {a_codes.get(), a_scales.get(), s.tokens, 0},
-      {b_codes.get(), b_scales.get(), s.features, 0},
-      {type, y.get(), with_bias ? device_bias.get() : nullptr}, workspace.get(),
-      bytes, nullptr));
-  const auto raw = y.host();
+  const auto multiply = [&](bool settled, std::vector<std::uint8_t>* result) {
+    EXPECT_EQ(cudaMemset(y.get(), 0xff, y.bytes()), cudaSuccess);
+    EXPECT_OK(kernels::cuda::fp4_matmul(
+        kernel, format, s.cols, {a_codes.get(), a_scales.get(), s.tokens, 0},
+        {b_codes.get(), b_scales.get(), s.features, 0, settled},
+        {type, y.get(), with_bias ? device_bias.get() : nullptr},
+        workspace.get(), bytes, nullptr));
+    *result = y.host();
+  };
+  std::vector<std::uint8_t> raw, settled;
+  multiply(false, &raw);
+  multiply(true, &settled);
+  ASSERT_EQ(settled, raw) << "settled weights";
   const double unit = numerics::describe(format).unit;
   for (std::int64_t m = 0; m < s.tokens; ++m) {
     for (std::int64_t n = 0; n < s.features; ++n) {

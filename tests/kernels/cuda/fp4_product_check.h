@@ -33,7 +33,8 @@ std::int64_t columns_of(kernels::cuda::MatmulKernel kernel);
 bool is_for_hopper(kernels::cuda::MatmulKernel kernel);
 
 // Fails the test where an output of x [tokens, cols] and w [features, cols]
-// differs from the sum in double by more than the matrix units may.
+// differs from the sum in double by more than the matrix units may, or where
+// settled weights change a bit of it.
 void check_operands(kernels::cuda::MatmulKernel kernel, numerics::Format format,
                     const ProductShape& shape, kernels::cuda::DataType type,
                     bool with_bias, const Fp4Operand& x, const Fp4Operand& w);
