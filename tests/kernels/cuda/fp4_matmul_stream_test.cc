@@ -1,5 +1,6 @@
-// Products in a row on one stream: launches may overlap, what they read and
-// write must not.
+// Products in a row: launches may overlap, what they read and write must not.
+// As single calls they hardly would, since a launch takes the host longer than
+// the device.
 #include <cstring>
 #include <memory>
 #include <tuple>
@@ -18,67 +19,115 @@ using numerics::Format;
 using numerics::ScaleRule;
 using testing::DeviceBuffer;
 
+// Calls made on a stream: one after another with a pause after each, or as one
+// graph, in which launches follow each other as closely as they can.
+class Calls {
+ public:
+  explicit Calls(bool pause) : pause_(pause) {
+    EXPECT_EQ(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking),
+              cudaSuccess);
+    if (pause_) return;
+    EXPECT_EQ(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal),
+              cudaSuccess);
+  }
+  Calls(const Calls&) = delete;
+  Calls& operator=(const Calls&) = delete;
+  ~Calls() { EXPECT_EQ(cudaStreamDestroy(stream_), cudaSuccess); }
+
+  cudaStream_t stream() const { return stream_; }
+  void rest() const {
+    if (pause_) {
+      EXPECT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
+    }
+  }
+  // After the last call.
+  void finish() const {
+    if (pause_) return;
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t exec = nullptr;
+    EXPECT_EQ(cudaStreamEndCapture(stream_, &graph), cudaSuccess);
+    EXPECT_EQ(cudaGraphInstantiate(&exec, graph, 0), cudaSuccess);
+    EXPECT_EQ(cudaGraphLaunch(exec, stream_), cudaSuccess);
+    EXPECT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
+    EXPECT_EQ(cudaGraphExecDestroy(exec), cudaSuccess);
+    EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+  }
+
+ private:
+  bool pause_;
+  cudaStream_t stream_ = nullptr;
+};
+
 struct Chain {
-  static constexpr std::int64_t kTokens = 16, kFeatures = 1024, kCols = 1024;
+  static constexpr std::int64_t kFeatures = 1024, kCols = 1024;
+  static constexpr std::int64_t kCodes = kFeatures * kCols / 2;
+  static constexpr std::int64_t kScales = kFeatures * kCols / 8;
   MatmulKernel kernel;
   Format format;
   bool settled;  // weights
-  static constexpr std::int64_t kCodes = kFeatures * kCols / 2;
-  static constexpr std::int64_t kScales = kFeatures * kCols / 8;
+  std::int64_t tokens;
   DeviceBuffer<std::uint8_t> w_codes[2] = {DeviceBuffer<std::uint8_t>(kCodes),
                                            DeviceBuffer<std::uint8_t>(kCodes)};
   DeviceBuffer<std::uint8_t> w_scales[2] = {
       DeviceBuffer<std::uint8_t>(kScales), DeviceBuffer<std::uint8_t>(kScales)};
-  DeviceBuffer<std::uint8_t> x_codes{kTokens * kCols / 2};
-  DeviceBuffer<std::uint8_t> x_scales{kTokens * kCols / 8};
+  DeviceBuffer<std::uint8_t> x_codes{
+      static_cast<std::size_t>(tokens * kCols / 2)};
+  DeviceBuffer<std::uint8_t> x_scales{
+      static_cast<std::size_t>(tokens * kCols / 8)};
 
-  void write_weights(const float* w, int which) const {
+  void quantize(const float* from, std::int64_t rows,
+                const DeviceBuffer<std::uint8_t>& codes,
+                const DeviceBuffer<std::uint8_t>& scales,
+                cudaStream_t stream) const {
     EXPECT_OK(kernels::cuda::quantize(
-        format, ScaleRule::kAbsMax, 0, DataType::kFloat32, w, kFeatures, kCols,
-        0, {w_codes[which].get(), w_scales[which].get(), nullptr}, nullptr));
+        format, ScaleRule::kAbsMax, 0, DataType::kFloat32, from, rows, kCols, 0,
+        {codes.get(), scales.get(), nullptr}, stream));
   }
 
-  // y = x W^T, then y quantized is the next x, without a pause unless `pause`;
-  // two W take turns. Those that are not settled are written before every
-  // product, too, in one place.
+  // y = x W^T, then y quantized is the next x; two W take turns. Those that are
+  // not settled are written before every product, too, in one place; what is
+  // written last takes turns.
   void run(int steps, bool pause, const float* w, const float* x,
-           std::vector<DeviceBuffer<float>*> y) {
-    const auto rest = [&] {
-      if (pause) {
-        EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
-      }
-    };
+           std::vector<DeviceBuffer<float>*> y) const {
     std::int64_t bytes = 0;
-    EXPECT_OK(kernels::cuda::fp4_matmul_workspace(kernel, format, kTokens,
+    EXPECT_OK(kernels::cuda::fp4_matmul_workspace(kernel, format, tokens,
                                                   kFeatures, kCols, &bytes));
     const DeviceBuffer<std::uint8_t> workspace(static_cast<std::size_t>(bytes) +
                                                1);
     if (settled) {
-      write_weights(w, 0);
-      write_weights(w + kFeatures * kCols, 1);
-      EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+      for (int i = 0; i < 2; ++i) {
+        quantize(w + i * kFeatures * kCols, kFeatures, w_codes[i], w_scales[i],
+                 nullptr);
+      }
     }
+    EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+    const Calls calls(pause);
     for (int i = 0; i < steps; ++i) {
       const int place = settled ? i % 2 : 0;
-      if (!settled) write_weights(w + i % 2 * kFeatures * kCols, 0);
-      rest();
-      EXPECT_OK(kernels::cuda::quantize(
-          format, ScaleRule::kAbsMax, 0, DataType::kFloat32,
-          i == 0 ? x : y[static_cast<std::size_t>(i) - 1]->get(), kTokens,
-          kCols, 0, {x_codes.get(), x_scales.get(), nullptr}, nullptr));
-      rest();
+      for (const bool weights : {i / 2 % 2 == 0, i / 2 % 2 != 0}) {
+        if (weights && settled) continue;
+        if (weights) {
+          quantize(w + i % 2 * kFeatures * kCols, kFeatures, w_codes[0],
+                   w_scales[0], calls.stream());
+        } else {
+          quantize(i == 0 ? x : y[static_cast<std::size_t>(i) - 1]->get(),
+                   tokens, x_codes, x_scales, calls.stream());
+        }
+        calls.rest();
+      }
       // Twice, so that a product directly follows a product.
       for (int twice = 0; twice < 2; ++twice) {
         EXPECT_OK(kernels::cuda::fp4_matmul(
-            kernel, format, kCols, {x_codes.get(), x_scales.get(), kTokens, 0},
+            kernel, format, kCols, {x_codes.get(), x_scales.get(), tokens, 0},
             {w_codes[place].get(), w_scales[place].get(), kFeatures, 0,
              settled},
             {DataType::kFloat32, y[static_cast<std::size_t>(i)]->get(),
              nullptr},
-            workspace.get(), bytes, nullptr));
-        rest();
+            workspace.get(), bytes, calls.stream()));
+        calls.rest();
       }
     }
+    calls.finish();
   }
 };
 
@@ -100,28 +149,30 @@ TEST_P(CudaFp4MatmulStream, OverlapChangesNothing) {
   std::vector<float> host(2 * Chain::kFeatures * Chain::kCols);
   for (float& v : host) v = normal(random);
   const DeviceBuffer<float> w(host);
-  host.resize(Chain::kTokens * Chain::kCols);
+  host.resize(16 * Chain::kCols);
   const DeviceBuffer<float> x(host);
-  std::vector<std::vector<float>> results[2];
-  for (int pause = 0; pause < 2; ++pause) {
-    Chain chain{kernel, format, settled};
-    std::vector<std::unique_ptr<DeviceBuffer<float>>> y;
-    std::vector<DeviceBuffer<float>*> places;
-    for (int i = 0; i < kSteps; ++i) {
-      y.push_back(std::make_unique<DeviceBuffer<float>>(
-          static_cast<std::size_t>(Chain::kTokens * Chain::kFeatures)));
-      places.push_back(y.back().get());
+  for (const std::int64_t tokens : {1, 16}) {
+    std::vector<std::vector<float>> results[2];
+    for (const int pause : {1, 0}) {  // the first loads the kernels
+      const Chain chain{kernel, format, settled, tokens};
+      std::vector<std::unique_ptr<DeviceBuffer<float>>> y;
+      std::vector<DeviceBuffer<float>*> places;
+      for (int i = 0; i < kSteps; ++i) {
+        y.push_back(std::make_unique<DeviceBuffer<float>>(
+            static_cast<std::size_t>(tokens * Chain::kFeatures)));
+        places.push_back(y.back().get());
+      }
+      ASSERT_NO_FATAL_FAILURE(
+          chain.run(kSteps, pause != 0, w.get(), x.get(), places));
+      for (const auto& buffer : y) results[pause].push_back(buffer->host());
     }
-    ASSERT_NO_FATAL_FAILURE(
-        chain.run(kSteps, pause != 0, w.get(), x.get(), places));
-    for (const auto& buffer : y) results[pause].push_back(buffer->host());
-  }
-  for (std::size_t i = 0; i < kSteps; ++i) {
-    ASSERT_EQ(std::memcmp(results[0][i].data(), results[1][i].data(),
-                          results[0][i].size() * sizeof(float)),
-              0)
-        << "product " << i;
-    ASSERT_TRUE(std::isfinite(results[0][i][0]));
+    for (std::size_t i = 0; i < kSteps; ++i) {
+      ASSERT_EQ(std::memcmp(results[0][i].data(), results[1][i].data(),
+                            results[0][i].size() * sizeof(float)),
+                0)
+          << "product " << i << ", tokens: " << tokens;
+      ASSERT_TRUE(std::isfinite(results[0][i][0]));
+    }
   }
 }
 
