@@ -189,6 +189,39 @@ __device__ inline void for_each_window(const OperandRows<F>& w,
   }
 }
 
+// mxfp4's sums of a tile from products with narrow multipliers, `narrow` if
+// those seemed to do: what they lack, or the products again.
+template <Family F, int kTokenTiles>
+__device__ inline void complete_sums(const Memory<F, kTokenTiles>& memory,
+                                     const OperandRows<F>& w,
+                                     const Share& share, int tile,
+                                     bool narrow_tokens, bool narrow,
+                                     float (&sum)[4 * kTokenTiles]) {
+  const std::int64_t row = (share.tile + tile) * kFeatures +
+                           threadIdx.x % 128 / 32 * kRows +
+                           threadIdx.x % 32 / 4;
+  narrow = all_of_warpgroup(narrow_tokens && narrow);
+  if (!narrow && narrow_tokens) {
+    // The scales of groups of zeros do not matter.
+    bool own = true;
+    for_each_window(w, row, share, [&](int, const LaneWeights<F>& weights) {
+      own &= weights.narrow();
+    });
+    narrow = all_of_warpgroup(own);
+  }
+  if (narrow) {
+#pragma unroll
+    for (float& s : sum) s *= static_cast<float>(1 << kNarrowShift);
+    return;
+  }
+  // With multipliers for all scales.
+#pragma unroll
+  for (float& s : sum) s = 0;
+  for_each_window(w, row, share, [&](int i, const LaneWeights<F>& weights) {
+    weights.template multiply<false, kTokenTiles>(memory.tokens[i], sum, [] {});
+  });
+}
+
 // A warpgroup's tiles. `narrow_tokens`: the tokens allow narrow weights.
 // store(tile, place, sums) as ClusterSums::add calls it.
 template <Family F, int kTokenTiles>
@@ -238,32 +271,8 @@ __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
       }
     }
     if constexpr (kCanNarrow) {
-      const std::int64_t row = (share.tile + tile) * kFeatures +
-                               threadIdx.x % 128 / 32 * kRows +
-                               threadIdx.x % 32 / 4;
-      bool narrow = all_of_warpgroup(narrow_tokens &&
-                                     !LaneWeights<F>::any_outside(outside));
-      if (!narrow && narrow_tokens) {
-        // The scales of groups of zeros do not matter.
-        bool own = true;
-        for_each_window(w, row, share, [&](int, const LaneWeights<F>& weights) {
-          own &= weights.narrow();
-        });
-        narrow = all_of_warpgroup(own);
-      }
-      if (narrow) {
-#pragma unroll
-        for (float& s : sum) s *= static_cast<float>(1 << kNarrowShift);
-      } else {
-        // Again, with multipliers for all scales.
-#pragma unroll
-        for (float& s : sum) s = 0;
-        for_each_window(w, row, share,
-                        [&](int i, const LaneWeights<F>& weights) {
-                          weights.template multiply<false, kTokenTiles>(
-                              memory.tokens[i], sum, [] {});
-                        });
-      }
+      complete_sums(memory, w, share, tile, narrow_tokens,
+                    !LaneWeights<F>::any_outside(outside), sum);
     }
     if (plan.blocks == 1) {
 #pragma unroll
