@@ -40,7 +40,8 @@ __device__ inline void cluster_arrive() {
 #endif
 }
 // Arrives where only barriers were initialized (fence_barrier_init) before: the
-// ordering of all memory that cluster_arrive asks for takes 0.5 us or more.
+// ordering of all memory that cluster_arrive asks for took 0.9 us on an H100
+// while other blocks were reading.
 __device__ inline void cluster_arrive_relaxed() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
