@@ -27,14 +27,14 @@ bool can_tcgen05(Format format, std::int64_t cols, int architecture) {
 }
 
 MatmulKernel choose(Format format, std::int64_t tokens, std::int64_t features,
-                    std::int64_t cols, bool settled, int architecture) {
+                    std::int64_t cols, int architecture) {
   if (can_block_scale(format, cols, architecture)) {
     return MatmulKernel::kBlockScaled;
   }
   // Few tokens are few tiles of the tcgen05 kernel, on few multiprocessors.
   if (tokens < kHopperTokens) {
     if (can_few_hopper_matmul(cols, architecture) &&
-        prefer_few_hopper_matmul(tokens, features, cols, settled)) {
+        prefer_few_hopper_matmul(tokens, features, cols)) {
       return MatmulKernel::kFewHopper;
     }
     return can_batch_matmul(cols, architecture) &&
@@ -53,10 +53,8 @@ struct Plan {
   std::int64_t workspace;
 };
 
-// `settled`: the weights are; the workspace does not depend on it.
 Status make_plan(MatmulKernel kernel, Format format, std::int64_t tokens,
-                 std::int64_t features, std::int64_t cols, bool settled,
-                 Plan* plan) {
+                 std::int64_t features, std::int64_t cols, Plan* plan) {
   const int group = numerics::describe(format).group;
   if (tokens < 0 || features < 0 || cols < 0) {
     return failure(kName, {tokens, features, cols}, "a size is negative");
@@ -74,10 +72,9 @@ Status make_plan(MatmulKernel kernel, Format format, std::int64_t tokens,
                        std::to_string(architecture / 10) + "." +
                        std::to_string(architecture % 10));
   }
-  plan->kernel =
-      kernel == MatmulKernel::kAuto
-          ? choose(format, tokens, features, cols, settled, architecture)
-          : kernel;
+  plan->kernel = kernel == MatmulKernel::kAuto
+                     ? choose(format, tokens, features, cols, architecture)
+                     : kernel;
   plan->workspace = 0;
   if (plan->kernel == MatmulKernel::kBlockScaled &&
       !can_block_scale(format, cols, architecture)) {
@@ -128,7 +125,7 @@ Status fp4_matmul_workspace(MatmulKernel kernel, Format format,
                             std::int64_t x_rows, std::int64_t w_rows,
                             std::int64_t cols, std::int64_t* bytes) {
   Plan plan;
-  Status status = make_plan(kernel, format, x_rows, w_rows, cols, false, &plan);
+  Status status = make_plan(kernel, format, x_rows, w_rows, cols, &plan);
   *bytes = status.ok() ? plan.workspace : 0;
   return status;
 }
@@ -138,8 +135,7 @@ Status fp4_matmul(MatmulKernel kernel, Format format, std::int64_t cols,
                   const MatmulOutput& out, void* workspace,
                   std::int64_t workspace_bytes, Stream stream) {
   Plan plan;
-  if (Status s =
-          make_plan(kernel, format, x.rows, w.rows, cols, w.settled, &plan);
+  if (Status s = make_plan(kernel, format, x.rows, w.rows, cols, &plan);
       !s.ok()) {
     return s;
   }

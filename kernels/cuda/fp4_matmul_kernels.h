@@ -49,16 +49,17 @@ bool launch_few_matmul(const MatmulProblem& problem, cudaError_t* error);
 inline bool can_few_hopper_matmul(std::int64_t cols, int architecture) {
   return architecture == 90 && cols % 256 == 0;
 }
-// Measured on an H100 against launch_few_matmul, with 2 to 8 tokens 0.97
-// to 1.09 times as fast if the weights are settled, less if they are not; with
-// more 0.97 to 1.5. With 64 up to 1.4 times as fast as that one or
-// launch_batch_matmul below 2^27 weights if columns are not too many.
+// Measured on an H100 against launch_few_matmul, settled weights or not: with
+// 12 to 32 tokens 0.95 to 1.5 times as fast, with 8 as fast but for 4096 x
+// 4096, where it takes up to 1.25 times as long; with 64 up to 1.4 times as
+// fast as that one or launch_batch_matmul below 2^27 weights if columns are not
+// too many. (Not chosen by whether weights are settled, which would change the
+// order of sums.)
 inline bool prefer_few_hopper_matmul(std::int64_t tokens, std::int64_t features,
-                                     std::int64_t cols, bool settled) {
-  if (tokens > kSmallTokens) {
-    return features * cols < std::int64_t{1} << 27 && cols <= 12288;
-  }
-  return tokens > (settled ? 1 : 8);
+                                     std::int64_t cols) {
+  return tokens > kSmallTokens
+             ? features * cols < std::int64_t{1} << 27 && cols <= 12288
+             : tokens > 8;
 }
 std::optional<Status> launch_few_hopper_matmul(const MatmulProblem& problem);
 // On sm_90a, where decoding the tokens in a kernel of its own and adding sums

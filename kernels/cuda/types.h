@@ -47,9 +47,10 @@ struct QuantizedMatrix {
   const void* scales;
   std::int64_t rows;
   float unit;  // numerics::kFormatUnit, or the tensor's decode constant
-  // Whether all that writes it had ended when the call was made, as is true of
-  // a model's weights. Kernels may then read it while the launches before
-  // theirs are still under way.
+  // Whether all that writes it has ended when the call is made (captured calls:
+  // when the graph is launched), as is true of a model's weights. Kernels may
+  // then read it while the launches before theirs are still under way; results
+  // do not depend on it.
   bool settled = false;
 };
 
