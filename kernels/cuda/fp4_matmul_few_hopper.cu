@@ -157,8 +157,7 @@ __device__ inline void copy_weights(const Memory<F, kTokenTiles>& memory,
 #pragma unroll
       for (int r = 0; r < kFeatures; r += 32) {
         copy_async<kBytes>(fixed.scales[slot][i].rows[r + lane],
-                           scales + min(row + r + lane, w.rows - 1) * pitch,
-                           true);
+                           scales + min(row + r + lane, w.rows - 1) * pitch);
       }
     }
     barrier_arrive_after_copies(full);

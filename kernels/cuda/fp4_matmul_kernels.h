@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <optional>
 
-#include "kernels/cuda/family.h"
 #include "kernels/cuda/fp4_matmul.h"
 
 namespace wush::kernels::cuda {

@@ -40,13 +40,13 @@ __device__ inline void copy_async_small(void* to, const void* from,
       "l"(from), "n"(bytes), "r"(valid ? bytes : 0)
       : "memory");
 }
-// The same for `bytes`, 8 or 16.
+// The same for `bytes`, 8 or 16, that are valid.
 template <int bytes>
-__device__ inline void copy_async(void* to, const void* from, bool valid) {
+__device__ inline void copy_async(void* to, const void* from) {
   if constexpr (bytes == 16) {
-    copy_async_16(to, from, valid);
+    copy_async_16(to, from, true);
   } else {
-    copy_async_small<bytes>(to, from, valid);
+    copy_async_small<bytes>(to, from, true);
   }
 }
 __device__ inline void commit_copies() {

@@ -1,6 +1,7 @@
 // Products in a row: launches may overlap, what they read and write must not.
 // As single calls they hardly would, since a launch takes the host longer than
 // the device.
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <tuple>
@@ -144,14 +145,15 @@ TEST_P(CudaFp4MatmulStream, OverlapChangesNothing) {
     GTEST_SKIP() << "needs compute capability 9.0";
   }
   constexpr int kSteps = 8;
+  constexpr std::int64_t kTokens[] = {1, 16};
   std::mt19937 random(7);
   std::normal_distribution<float> normal(0, 0.05f);
   std::vector<float> host(2 * Chain::kFeatures * Chain::kCols);
   for (float& v : host) v = normal(random);
   const DeviceBuffer<float> w(host);
-  host.resize(16 * Chain::kCols);
+  host.resize(std::max(kTokens[0], kTokens[1]) * Chain::kCols);
   const DeviceBuffer<float> x(host);
-  for (const std::int64_t tokens : {1, 16}) {
+  for (const std::int64_t tokens : kTokens) {
     std::vector<std::vector<float>> results[2];
     for (const int pause : {1, 0}) {  // the first loads the kernels
       const Chain chain{kernel, format, settled, tokens};
