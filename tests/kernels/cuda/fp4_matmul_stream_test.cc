@@ -60,7 +60,9 @@ class Calls {
 };
 
 struct Chain {
-  static constexpr std::int64_t kFeatures = 1024, kCols = 1024;
+  // Few enough that some multiprocessors are free while weights are quantized:
+  // the product's first blocks begin there at once.
+  static constexpr std::int64_t kFeatures = 512, kCols = 512;
   static constexpr std::int64_t kCodes = kFeatures * kCols / 2;
   static constexpr std::int64_t kScales = kFeatures * kCols / 8;
   MatmulKernel kernel;
@@ -76,12 +78,13 @@ struct Chain {
   DeviceBuffer<std::uint8_t> x_scales{
       static_cast<std::size_t>(tokens * kCols / 8)};
 
+  // By the rule that takes longest.
   void quantize(const float* from, std::int64_t rows,
                 const DeviceBuffer<std::uint8_t>& codes,
                 const DeviceBuffer<std::uint8_t>& scales,
                 cudaStream_t stream) const {
     EXPECT_OK(kernels::cuda::quantize(
-        format, ScaleRule::kAbsMax, 0, DataType::kFloat32, from, rows, kCols, 0,
+        format, ScaleRule::kSearch, 0, DataType::kFloat32, from, rows, kCols, 0,
         {codes.get(), scales.get(), nullptr}, stream));
   }
 
