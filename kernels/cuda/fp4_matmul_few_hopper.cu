@@ -6,12 +6,12 @@
 // tokens once, to shared memory, where they stay; then the weights pass, in
 // tiles of 64 features, one for each of three warpgroups at a time. What that
 // needs:
-//  - few instructions a weight, 2.3: weights are decoded in registers, where
-//    one multiplication applies both the exponent's bias and the scale, for one
-//    piece while the tensor cores work on the other; tokens cost the warps
-//    nothing, and the tensor copies of one more warp bring the codes;
-//  - no branch on scales: mxfp4's multiplier for narrow scales is taken for
-//    granted, and a tile with other scales is multiplied again, which is rare;
+//  - few instructions a weight, 2.3: weights are decoded in registers while the
+//    tensor cores work on others; tokens cost the warps nothing, and the tensor
+//    copies of one more warp bring the codes;
+//  - no branch on scales: those that allow this are taken for granted (mxfp4),
+//    and a tile with others, or with such tokens, is multiplied again, which is
+//    rare;
 //  - sums that wait for nobody: a warp sends its sums of a tile to those that
 //    add them, and goes on; they are added while the next tile is multiplied;
 //  - tokens before weights, but for the first stages: with all of the ring
@@ -26,6 +26,7 @@
 
 #include "kernels/cuda/barrier.cuh"
 #include "kernels/cuda/cluster.cuh"
+#include "kernels/cuda/fp4_few_hopper_e8m0.cuh"
 #include "kernels/cuda/fp4_few_hopper_operands.cuh"
 #include "kernels/cuda/fp4_few_hopper_plan.h"
 #include "kernels/cuda/fp4_few_hopper_sums.cuh"
@@ -39,15 +40,27 @@ namespace {
 
 constexpr const char* kName = "fp4_matmul";
 
-// Of the block's sixteen barriers: where all tokens are decoded, the first of
-// the warpgroups', and where the first tokens have been asked for.
-constexpr int kDecoded = 1, kOfWarpgroup = 2,
-              kAsked = kOfWarpgroup + kWarpgroups;
+// Of the block's sixteen barriers: where all tokens are decoded, where the
+// first ones have been asked for, and where the block's other barriers are set
+// up.
+constexpr int kDecoded = 1, kAsked = 2, kReady = 3;
+
+// mxfp4 with 32 tokens spills, or waits for every instruction, with the 128
+// registers that 13 warps leave a thread (4 % slower). It has a whole warpgroup
+// beside the three that multiply, one warp of which works: that group's
+// registers go to the others. Where 128 do, more warps cost 0.7 %.
+template <Family F, int kTokenTiles>
+constexpr bool kMoreRegisters = kTokenTiles == 4 && F == Family::kPowerOfTwo;
+template <Family F, int kTokenTiles>
+constexpr int kLaunchedThreads = kMoreRegisters<F, kTokenTiles>
+                                     ? 128 * (kWarpgroups + 1)
+                                     : kThreads;
 
 // Shared memory.
 template <Family F, int kTokenTiles>
 struct Memory {
   using Sums = ClusterSums<kTokenTiles>;
+  using TokenWindow = typename Operands<F, kTokenTiles>::TokenWindow;
   using StageCodes = WindowCodes[kPair];
   struct Warp {
     float4 sums[Sums::kRoom];
@@ -62,20 +75,20 @@ struct Memory {
   static constexpr int kFixedBytes = sizeof(Fixed) + 1023;
 
   StageCodes* codes;
-  TokenWindow<kTokenTiles>* tokens;
+  TokenWindow* tokens;
   Fixed* fixed;
 
   __device__ Memory(unsigned char* start, const Plan& plan) {
     start += -shared_address(start) & 1023u;
     codes = reinterpret_cast<StageCodes*>(start);
-    tokens = reinterpret_cast<TokenWindow<kTokenTiles>*>(codes + plan.stages);
+    tokens = reinterpret_cast<TokenWindow*>(codes + plan.stages);
     fixed = reinterpret_cast<Fixed*>(tokens + plan.windows.most());
   }
 };
 
 // What a block takes.
 struct Share {
-  int window, windows;  // the first, and how many
+  WindowRange windows;
   std::int64_t tile;
   int tiles;
 };
@@ -86,7 +99,7 @@ template <class Function>
 __device__ inline void for_each_stage(const Share& share, const Function& f) {
   for (int tile = 0; tile < share.tiles; tile += kWarpgroups) {
     const int together = min(kWarpgroups, share.tiles - tile);
-    for (int w = 0; w < share.windows; w += kPair) {
+    for (int w = 0; w < share.windows.count; w += kPair) {
       for (int i = 0; i < together; ++i) f(tile + i, w);
     }
   }
@@ -98,8 +111,8 @@ __device__ inline void prefetch_weights(const CUtensorMap& map,
                                         const Share& share) {
   constexpr int kWindows = 8;
   const int lane = threadIdx.x % 32, together = min(kWarpgroups, share.tiles);
-  if (lane < min(kWindows, together * share.windows)) {
-    prefetch_box(&map, (share.window + lane / together) * (kWindow / 2),
+  if (lane < min(kWindows, together * share.windows.count)) {
+    prefetch_box(&map, (share.windows.first + lane / together) * (kWindow / 2),
                  static_cast<int>(share.tile + lane % together) * kFeatures);
   }
 }
@@ -108,13 +121,13 @@ __device__ inline void prefetch_tokens(const OperandRows<F>& x,
                                        std::int64_t token, const Share& share) {
   constexpr int kScales = WindowScales<F>::kBytes;
   const auto* scales = static_cast<const std::uint8_t*>(x.scales);
-  for (int i = threadIdx.x; i < 8 * kTokenTiles * share.windows;
+  for (int i = threadIdx.x; i < 8 * kTokenTiles * share.windows.count;
        i += 32 * kWarps) {
-    const std::int64_t row = token + i / share.windows;
-    const int window = share.window + i % share.windows;
+    const std::int64_t row = token + i / share.windows.count;
+    const int window = share.windows.first + i % share.windows.count;
     if (row >= x.rows) return;
     prefetch_line(x.codes + (row * x.cols + window * kWindow) / 2);
-    if (window * kScales % 128 == 0 || window == share.window) {
+    if (window * kScales % 128 == 0 || window == share.windows.first) {
       prefetch_line(scales + (row * x.cols / kWindow + window) * kScales);
     }
   }
@@ -138,7 +151,7 @@ __device__ inline void copy_weights(const Memory<F, kTokenTiles>& memory,
     if (early-- == 0) wait_for_tokens();
     std::uint64_t* full = &fixed.full[slot];
     const std::int64_t row = (share.tile + tile) * kFeatures;
-    const int count = min(kPair, share.windows - window);
+    const int count = min(kPair, share.windows.count - window);
     barrier_wait(&fixed.empty[slot], parity);
     if (lane == 0) {
       barrier_expect(full, static_cast<unsigned>(count * sizeof(WindowCodes)));
@@ -147,13 +160,13 @@ __device__ inline void copy_weights(const Memory<F, kTokenTiles>& memory,
     for (int i = 0; i < count; ++i) {
       if (lane == 0) {
         copy_box(&memory.codes[slot][i], &map,
-                 (share.window + window + i) * (kWindow / 2),
+                 (share.windows.first + window + i) * (kWindow / 2),
                  static_cast<int>(row), full);
       }
       // Too short for tensor copies. Beyond the last row its scales again, not
-      // zeros, which would not be narrow.
+      // zeros, which are unusual.
       const auto* scales = static_cast<const std::uint8_t*>(w.scales) +
-                           (share.window + window + i) * kBytes;
+                           (share.windows.first + window + i) * kBytes;
 #pragma unroll
       for (int r = 0; r < kFeatures; r += 32) {
         copy_async<kBytes>(fixed.scales[slot][i].rows[r + lane],
@@ -166,70 +179,14 @@ __device__ inline void copy_weights(const Memory<F, kTokenTiles>& memory,
   if (early >= 0) wait_for_tokens();
 }
 
-// Whether all threads of the warpgroup say so.
-__device__ inline bool all_of_warpgroup(bool own) {
-  static_assert(kWarpgroups == 3);
-  return threadIdx.x < 128   ? all_at_barrier<kOfWarpgroup>(128, own)
-         : threadIdx.x < 256 ? all_at_barrier<kOfWarpgroup + 1>(128, own)
-                             : all_at_barrier<kOfWarpgroup + 2>(128, own);
-}
-
-// f(window, weights) for all of the block's windows of a row, the lane's first,
-// from global memory.
-template <Family F, class Function>
-__device__ inline void for_each_window(const OperandRows<F>& w,
-                                       std::int64_t row, const Share& share,
-                                       const Function& f) {
-#pragma unroll 1
-  for (int i = 0; i < share.windows; ++i) {
-    LaneWeights<F> weights;
-    weights.load(w, row, share.window + i);
-    f(i, weights);
-  }
-}
-
-// mxfp4's sums of a tile from products with narrow multipliers, `narrow` if
-// those seemed to do: what they lack, or the products again.
-template <Family F, int kTokenTiles>
-__device__ inline void complete_sums(const Memory<F, kTokenTiles>& memory,
-                                     const OperandRows<F>& w,
-                                     const Share& share, int tile,
-                                     bool narrow_tokens, bool narrow,
-                                     float (&sum)[4 * kTokenTiles]) {
-  const std::int64_t row = (share.tile + tile) * kFeatures +
-                           threadIdx.x % 128 / 32 * kRows +
-                           threadIdx.x % 32 / 4;
-  narrow = all_of_warpgroup(narrow_tokens && narrow);
-  if (!narrow && narrow_tokens) {
-    // The scales of groups of zeros do not matter.
-    bool own = true;
-    for_each_window(w, row, share, [&](int, const LaneWeights<F>& weights) {
-      own &= weights.narrow();
-    });
-    narrow = all_of_warpgroup(own);
-  }
-  if (narrow) {
-#pragma unroll
-    for (float& s : sum) s *= static_cast<float>(1 << kNarrowShift);
-    return;
-  }
-  // With multipliers for all scales.
-#pragma unroll
-  for (float& s : sum) s = 0;
-  for_each_window(w, row, share, [&](int i, const LaneWeights<F>& weights) {
-    weights.template multiply<false, kTokenTiles>(memory.tokens[i], sum, [] {});
-  });
-}
-
-// A warpgroup's tiles. `narrow_tokens`: the tokens allow narrow weights.
+// A warpgroup's tiles. `usual`: all tokens are, as Operands tells.
 // store(tile, place, sums) as ClusterSums::add calls it.
 template <Family F, int kTokenTiles>
 __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
                                       const OperandRows<F>& w,
                                       const Share& share, const Plan& plan,
-                                      bool narrow_tokens, const auto& sums,
+                                      bool usual, const auto& sums,
                                       const auto& store) {
-  constexpr bool kCanNarrow = F == Family::kPowerOfTwo;
   const int group = static_cast<int>(threadIdx.x / 128);
   auto& fixed = *memory.fixed;
   int slot = group;
@@ -237,27 +194,23 @@ __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
 #pragma unroll 1
   for (int tile = group, index = 0; tile < share.tiles;
        tile += kWarpgroups, ++index) {
-    float sum[4 * kTokenTiles] = {};
-    unsigned outside = 0;
+    Operands<F, kTokenTiles> products;
     const int step = min(kWarpgroups, share.tiles - tile + group);
 #pragma unroll 1
-    for (int window = 0; window < share.windows; window += kPair) {
+    for (int window = 0; window < share.windows.count; window += kPair) {
       // First until the stage before has been read: the other barrier tells
       // phases by their parity only.
       barrier_wait(&fixed.empty[slot], parity ^ 1);
       barrier_wait(&fixed.full[slot], parity);
-      const bool both = window + 1 < share.windows;
+      const bool both = window + 1 < share.windows.count;
       const auto multiply = [&](int i, bool last) {
-        LaneWeights<F> weights;
-        weights.read(memory.codes[slot][i], fixed.scales[slot][i]);
-        if constexpr (kCanNarrow) outside |= weights.outside();
-        weights.template multiply<kCanNarrow, kTokenTiles>(
-            memory.tokens[window + i], sum, [&] {
-              __syncwarp();
-              if (last && threadIdx.x % 32 == 0) {
-                barrier_arrive(&fixed.empty[slot]);
-              }
-            });
+        products.add(memory.codes[slot][i], fixed.scales[slot][i],
+                     memory.tokens[window + i], [&] {
+                       __syncwarp();
+                       if (last && threadIdx.x % 32 == 0) {
+                         barrier_arrive(&fixed.empty[slot]);
+                       }
+                     });
       };
       multiply(0, !both);
       if (both) multiply(1, true);
@@ -269,10 +222,11 @@ __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
         });
       }
     }
-    if constexpr (kCanNarrow) {
-      complete_sums(memory, w, share, tile, narrow_tokens,
-                    !LaneWeights<F>::any_outside(outside), sum);
-    }
+    const std::int64_t row = (share.tile + tile) * kFeatures +
+                             threadIdx.x % 128 / 32 * kRows +
+                             threadIdx.x % 32 / 4;
+    products.complete(w, row, share.windows, memory.tokens, usual);
+    const auto& sum = products.sum;
     if (plan.blocks == 1) {
 #pragma unroll
       for (int j = 0; j < kTokenTiles; ++j) {
@@ -293,16 +247,20 @@ __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
 
 // Needs cols % 256 == 0.
 template <Family F, int kTokenTiles>
-__global__ __launch_bounds__(kThreads, 1) void few_hopper_matmul_kernel(
-    const __grid_constant__ CUtensorMap codes, OperandRows<F> w, bool settled,
-    OperandRows<F> x, MmaOutput out, const __grid_constant__ Plan plan) {
+__global__ __launch_bounds__(
+    kLaunchedThreads<F, kTokenTiles>,
+    1) void few_hopper_matmul_kernel(const __grid_constant__ CUtensorMap codes,
+                                     OperandRows<F> w, bool settled,
+                                     OperandRows<F> x, MmaOutput out,
+                                     const __grid_constant__ Plan plan) {
   extern __shared__ unsigned char dynamic[];
   const Memory<F, kTokenTiles> memory(dynamic, plan);
   auto& fixed = *memory.fixed;
   const int rank = cluster_rank(), cluster = cluster_index();
-  const Share share{static_cast<int>(plan.windows.first(rank)),
-                    plan.windows.count(rank), plan.tiles.first(cluster),
-                    plan.tiles.count(cluster)};
+  const Share share{
+      {static_cast<int>(plan.windows.first(rank)), plan.windows.count(rank)},
+      plan.tiles.first(cluster),
+      plan.tiles.count(cluster)};
   const int warp = static_cast<int>(threadIdx.x / 32);
   const std::int64_t token = blockIdx.y * std::int64_t{8 * kTokenTiles};
 
@@ -312,10 +270,15 @@ __global__ __launch_bounds__(kThreads, 1) void few_hopper_matmul_kernel(
     if (plan.blocks > 1) {
       cluster_arrive_relaxed();
     } else {
-      __syncthreads();
+      wait_at_barrier<kReady>(kThreads);
     }
   };
-  if (warp == kWarps) {
+  constexpr bool kMore = kMoreRegisters<F, kTokenTiles>;
+  if (warp >= kWarps) {
+    if constexpr (kMore) {
+      give_registers<56>();
+      if (warp > kWarps) return;
+    }
     if (threadIdx.x % 32 == 0) {
       for (int i = 0; i < plan.stages; ++i) {
         // The bytes of the codes and all lanes' copies of scales; four warps.
@@ -335,6 +298,7 @@ __global__ __launch_bounds__(kThreads, 1) void few_hopper_matmul_kernel(
     if (plan.blocks > 1) cluster_wait();
     return;
   }
+  if constexpr (kMore) take_registers<152>();
   auto& own = fixed.warps[warp];
   const ClusterSums<kTokenTiles> sums(own.sums, &own.barriers, plan);
   if (threadIdx.x % 32 == 0) {
@@ -346,11 +310,11 @@ __global__ __launch_bounds__(kThreads, 1) void few_hopper_matmul_kernel(
   // All clusters asking for the same lines took longer.
   if (cluster < 4) prefetch_tokens<F, kTokenTiles>(x, token, share);
   wait_for_previous_launch();
-  const bool own_narrow = decode_tokens<F, kTokenTiles>(
-      memory.tokens, x, token, share.window, share.windows,
+  const bool own_usual = Operands<F, kTokenTiles>::decode_tokens(
+      memory.tokens, x, token, share.windows,
       [] { arrive_at_barrier<kAsked>(kThreads); });
   fence_shared_writes();
-  const bool narrow = all_at_barrier<kDecoded>(32 * kWarps, own_narrow);
+  const bool usual = all_at_barrier<kDecoded>(32 * kWarps, own_usual);
   if (plan.blocks > 1) cluster_wait();  // the others' barriers
 
   // What lane place % 32 holds of 16 features and of tile place / 32 of tokens.
@@ -366,14 +330,15 @@ __global__ __launch_bounds__(kThreads, 1) void few_hopper_matmul_kernel(
     store_pair(n, sum.x, sum.y);
     store_pair(n + 8, sum.z, sum.w);
   };
-  multiply_tiles(memory, w, share, plan, narrow, sums, store);
+  multiply_tiles(memory, w, share, plan, usual, sums, store);
 }
 
 template <Family F, int kTokenTiles>
 class Launcher {
   using M = Memory<F, kTokenTiles>;
   static constexpr auto* kKernel = few_hopper_matmul_kernel<F, kTokenTiles>;
-  static constexpr int kWindowBytes = sizeof(TokenWindow<kTokenTiles>);
+  static constexpr int kBlockThreads = kLaunchedThreads<F, kTokenTiles>;
+  static constexpr int kWindowBytes = sizeof(typename M::TokenWindow);
   static constexpr int kStageBytes = sizeof(typename M::StageCodes);
 
  public:
@@ -384,7 +349,8 @@ class Launcher {
     const cudaError_t error = most_shared_memory(&most);
     if (error != cudaSuccess) return error;
     // Of the first device that asks: another one gets right results, too.
-    static const Resident resident = query_resident(kKernel, kThreads, most);
+    static const Resident resident =
+        query_resident(kKernel, kBlockThreads, most);
     *plan = choose_plan(
         {ceil_div(p.features, kFeatures), ceil_div(p.tokens, 8 * kTokenTiles),
          ceil_div(p.cols, kWindow), M::Sums::kQuads, most, M::kFixedBytes,
@@ -411,12 +377,12 @@ class Launcher {
                     static_cast<unsigned>(ceil_div(p.tokens, 8 * kTokenTiles)));
     const int bytes = M::kFixedBytes + plan.windows.most() * kWindowBytes +
                       plan.stages * kStageBytes;
-    return check(
-        launch_overlapping(kKernel,
-                           {grid, kThreads, static_cast<std::size_t>(bytes),
-                            p.stream, plan.blocks},
-                           codes, w, p.w.settled, x, make_output<F>(p), plan),
-        kName, {p.tokens, p.features, p.cols});
+    return check(launch_overlapping(
+                     kKernel,
+                     {grid, kBlockThreads, static_cast<std::size_t>(bytes),
+                      p.stream, plan.blocks},
+                     codes, w, p.w.settled, x, make_output(p), plan),
+                 kName, {p.tokens, p.features, p.cols});
   }
 };
 

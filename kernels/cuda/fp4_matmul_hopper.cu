@@ -277,7 +277,7 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_matmul_kernel(
   const std::int64_t step = kShared ? grid.count() : gridDim.x;
   const int warpgroup = threadIdx.x / 128;
   if (warpgroup == kConsumers) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    give_registers<40>();
     if (threadIdx.x == kConsumers * 128) {
       if (kShared) wait_for_previous_launch();  // the tokens are decoded
       produce<kTokens>(ring, workspace, grid, tile, step, chunks);
@@ -286,7 +286,7 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_matmul_kernel(
       share_sums<kTokens>(nullptr, base, out, 0, 0, blocks);
     }
   } else {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    take_registers<232>();
     const int warp = (threadIdx.x & 127) >> 5, g = (threadIdx.x & 31) >> 2;
     RingState<T::kStages> state;
     for (std::int64_t i = tile; i < grid.count(); i += step) {

@@ -258,7 +258,7 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_hessian_kernel(
   RingPlace place;
   HessianTile tile;
   if (threadIdx.x / 128 == kConsumers) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    give_registers<40>();
     if (threadIdx.x == kConsumers * 128) {
       for (int i = 0; tiles.locate(i, &tile); ++i) {
         if (tile.kind == TileKind::kWide) {
@@ -269,7 +269,7 @@ __global__ __launch_bounds__(kThreads, 1) void hopper_hessian_kernel(
       }
     }
   } else {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+    take_registers<232>();
     for (int i = 0; tiles.locate(i, &tile); ++i) {
       if (tile.kind == TileKind::kWide) {
         multiply_tile<kWide>(ring, place, tile, steps, out);

@@ -57,6 +57,16 @@ __device__ inline void fence_shared_writes() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
+// Registers of a warpgroup's threads: fewer, which others may take, or more.
+template <int count>
+__device__ inline void give_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(count));
+}
+template <int count>
+__device__ inline void take_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(count));
+}
+
 // Registers that the following matrix instructions read are written.
 __device__ inline void warpgroup_fence() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
@@ -67,6 +77,14 @@ __device__ inline void warpgroup_commit() {
 template <int pending>
 __device__ inline void warpgroup_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
+}
+
+// Results of matrix instructions that have been waited for: the compiler may
+// not take them for what they were before.
+template <int n>
+__device__ inline void warpgroup_settle(float (&d)[n]) {
+#pragma unroll
+  for (float& value : d) asm volatile("" : "+f"(value)::"memory");
 }
 
 // Descriptor of a tile in shared memory, rows of 128 bytes with the 128-byte
@@ -294,6 +312,128 @@ struct WarpgroupMultiply<8> {
           "r"(accumulate ? 1 : 0));
   }
 };
+
+// The same in float16.
+template <int n>
+struct WarpgroupMultiplyHalf;
+
+template <>
+struct WarpgroupMultiplyHalf<32> {
+  __device__ static void run(float (&d)[16], const unsigned (&a)[4],
+                             std::uint64_t b, bool accumulate) {
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %21, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 "
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, "
+        "%13, %14, %15}, "
+        "{%16, %17, %18, %19}, %20, p, 1, 1, 0;\n}"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]),
+          "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]),
+          "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]),
+          "+f"(d[15])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),
+          "r"(accumulate ? 1 : 0));
+  }
+};
+
+template <>
+struct WarpgroupMultiplyHalf<16> {
+  __device__ static void run(float (&d)[8], const unsigned (&a)[4],
+                             std::uint64_t b, bool accumulate) {
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %13, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 "
+        "{%0, %1, %2, %3, %4, %5, %6, %7}, "
+        "{%8, %9, %10, %11}, %12, p, 1, 1, 0;\n}"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]),
+          "+f"(d[5]), "+f"(d[6]), "+f"(d[7])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),
+          "r"(accumulate ? 1 : 0));
+  }
+};
+
+template <>
+struct WarpgroupMultiplyHalf<8> {
+  __device__ static void run(float (&d)[4], const unsigned (&a)[4],
+                             std::uint64_t b, bool accumulate) {
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %9, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 "
+        "{%0, %1, %2, %3}, "
+        "{%4, %5, %6, %7}, %8, p, 1, 1, 0;\n}"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b),
+          "r"(accumulate ? 1 : 0));
+  }
+};
+
+// d = a b for a warpgroup: a [64, 32] in e4m3 in registers, lane (g, t) of a
+// warp holding in a[0 .. 3] four columns of rows g, g + 8, g, g + 8, from 4 t
+// and from 16 + 4 t on; b [32, n] in e5m2 and d as for WarpgroupMultiply. The
+// sums of an instruction keep 14 bits.
+template <int n>
+struct WarpgroupMultiplyBytes;
+
+template <>
+struct WarpgroupMultiplyBytes<32> {
+  __device__ static void run(float (&d)[16], const unsigned (&a)[4],
+                             std::uint64_t b) {
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, 0, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n32k32.f32.e4m3.e5m2 "
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, "
+        "%13, %14, %15}, "
+        "{%16, %17, %18, %19}, %20, p, 1, 1;\n}"
+        : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3]), "=f"(d[4]),
+          "=f"(d[5]), "=f"(d[6]), "=f"(d[7]), "=f"(d[8]), "=f"(d[9]),
+          "=f"(d[10]), "=f"(d[11]), "=f"(d[12]), "=f"(d[13]), "=f"(d[14]),
+          "=f"(d[15])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b)
+        : "memory");
+  }
+};
+
+template <>
+struct WarpgroupMultiplyBytes<16> {
+  __device__ static void run(float (&d)[8], const unsigned (&a)[4],
+                             std::uint64_t b) {
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, 0, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n16k32.f32.e4m3.e5m2 "
+        "{%0, %1, %2, %3, %4, %5, %6, %7}, "
+        "{%8, %9, %10, %11}, %12, p, 1, 1;\n}"
+        : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3]), "=f"(d[4]),
+          "=f"(d[5]), "=f"(d[6]), "=f"(d[7])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b)
+        : "memory");
+  }
+};
+
+template <>
+struct WarpgroupMultiplyBytes<8> {
+  __device__ static void run(float (&d)[4], const unsigned (&a)[4],
+                             std::uint64_t b) {
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, 0, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n8k32.f32.e4m3.e5m2 "
+        "{%0, %1, %2, %3}, "
+        "{%4, %5, %6, %7}, %8, p, 1, 1;\n}"
+        : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b)
+        : "memory");
+  }
+};
+
+// The same for a warp with d [16, 8], which it is added to; lane (g, t) holds
+// in b0 and b1 four rows of column g, from 4 t and from 16 + 4 t on.
+__device__ inline void multiply_accumulate_bytes(float (&d)[4],
+                                                 const unsigned (&a)[4],
+                                                 unsigned b0, unsigned b1) {
+  asm("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e5m2.f32 "
+      "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
 
 // d (+)= a b with a [64, 16] and b [16, n] both in shared memory and both with
 // k across their rows of 64 columns; d as for WarpgroupMultiply.

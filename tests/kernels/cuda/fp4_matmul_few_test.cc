@@ -214,5 +214,97 @@ TEST(CudaFp4MatmulExtremes, SomeScalesFarFromOne) {
   }
 }
 
+// Sums that need all bits that a group's sum may have, from tokens whose scale
+// is up to 2^20 below that of the window's other groups, and from others:
+// equal, not only close, to what is exact in float32.
+TEST(CudaFp4MatmulExtremes, GroupSumsAreExact) {
+  WUSH_REQUIRE_GPU();
+  kernels::cuda::DeviceInfo info;
+  EXPECT_OK(kernels::cuda::device_info(&info));
+  constexpr Format kFormat = Format::kMxfp4Ocp;  // no constant
+  std::mt19937 random(11);
+  // Mostly 6 times 6; smaller ones make the last bits. All of a row have one
+  // sign, or any.
+  const auto make_codes = [&](std::int64_t rows, std::int64_t cols) {
+    std::vector<std::uint8_t> codes(static_cast<std::size_t>(rows * cols / 2));
+    const auto of_row = static_cast<std::size_t>(cols / 2);
+    for (std::size_t i = 0; i < codes.size(); ++i) {
+      for (int half = 0; half < 2; ++half) {
+        const unsigned kind = random() % 16;
+        const unsigned magnitude = kind == 0 ? 1 : kind == 1 ? random() % 8 : 7;
+        const unsigned sign = i / of_row % 2 == 0 ? 0 : random() % 2;
+        codes[i] |=
+            static_cast<std::uint8_t>((magnitude | sign << 3) << (4 * half));
+      }
+    }
+    return codes;
+  };
+  for (const std::int64_t tokens : {7, 16, 29}) {
+    const Shape s{tokens, 300, 512};
+    const auto groups = static_cast<std::size_t>(s.cols / 32);
+    const auto row_bytes = static_cast<std::size_t>(s.cols / 2);
+    Operand a, b;
+    a.codes = make_codes(s.tokens, s.cols);
+    b.codes = make_codes(s.features, s.cols);
+    a.scales.assign(static_cast<std::size_t>(s.tokens) * groups, 127);
+    b.scales.assign(static_cast<std::size_t>(s.features) * groups, 127);
+    // Tokens 0 .. 20: one group of each, others zero with the larger scale.
+    for (std::size_t m = 0;
+         m < std::min<std::size_t>(21, a.codes.size() / row_bytes); ++m) {
+      const std::size_t only = (5 * m + 3) % groups;
+      for (std::size_t i = 0; i < row_bytes; ++i) {
+        if (i / 16 != only) a.codes[m * row_bytes + i] = 0;
+      }
+      a.scales[m * groups + only] = static_cast<std::uint8_t>(127 - m);
+    }
+    a.values = testing::decode_by_specification(kFormat, a.codes, a.scales);
+    b.values = testing::decode_by_specification(kFormat, b.codes, b.scales);
+    const DeviceBuffer<std::uint8_t> a_codes(a.codes), a_scales(a.scales),
+        b_codes(b.codes), b_scales(b.scales);
+    const DeviceBuffer<float> y(
+        static_cast<std::size_t>(s.tokens * s.features));
+    for (const MatmulKernel kernel :
+         {MatmulKernel::kSmall, MatmulKernel::kFewHopper}) {
+      if (is_for_hopper(kernel) && info.architecture != 90) continue;
+      EXPECT_OK(kernels::cuda::fp4_matmul(
+          kernel, kFormat, s.cols, {a_codes.get(), a_scales.get(), s.tokens, 0},
+          {b_codes.get(), b_scales.get(), s.features, 0},
+          {DataType::kFloat32, y.get(), nullptr}, nullptr, 0, nullptr));
+      const auto got = y.host();
+      for (std::int64_t m = 0; m < s.tokens; ++m) {
+        for (std::int64_t n = 0; n < s.features; ++n) {
+          double sum = 0;
+          for (std::int64_t k = 0; k < s.cols; ++k) {
+            sum += a.values[static_cast<std::size_t>(m * s.cols + k)] *
+                   b.values[static_cast<std::size_t>(n * s.cols + k)];
+          }
+          ASSERT_EQ(static_cast<double>(
+                        got[static_cast<std::size_t>(m * s.features + n)]),
+                    sum)
+              << kernel_name(kernel) << ", token " << m << ", feature " << n;
+        }
+      }
+    }
+  }
+}
+
+// Tokens whose groups' scales lie further apart than operands have room for.
+TEST(CudaFp4MatmulExtremes, TokensFarApart) {
+  WUSH_REQUIRE_GPU();
+  kernels::cuda::DeviceInfo info;
+  EXPECT_OK(kernels::cuda::device_info(&info));
+  for (const MatmulKernel kernel :
+       {MatmulKernel::kSmall, MatmulKernel::kFewHopper, MatmulKernel::kBatch}) {
+    if (is_for_hopper(kernel) && info.architecture != 90) continue;
+    for (const Shape& s :
+         {Shape{7, 130, 768}, Shape{16, 300, 2304}, Shape{27, 70, 512}}) {
+      for (const int spread : {10, 11, 20}) {
+        ASSERT_NO_FATAL_FAILURE(check_product(
+            kernel, Format::kMxfp4, s, DataType::kFloat32, false, spread));
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace wush
