@@ -9,12 +9,13 @@
 // weights instead of some 155, and these, which start every other cycle, are
 // what decoding is bound by.
 //
-// Scales of tokens cost next to nothing: tokens are e5m2, which has room for 20
+// Scales of tokens cost next to nothing: tokens are e5m2, which has room for 27
 // powers of two beside e2m1. So their codes take the scale of their group
 // relative to the largest of their window, and that one is applied once a
 // window. Tokens with a window whose scales lie further apart are unusual, like
 // weights whose scales lead out of float32's normal numbers: with such tokens
-// or weights a tile is multiplied again, group by group with both scales.
+// or weights a tile is multiplied again, group by group with both scales (on an
+// H100 4 to 7 times as long).
 //
 // What is unusual is not looked at within the loop: beside a branch for such
 // tokens, or a call, ptxas makes the instructions wait for each other (its
@@ -31,11 +32,10 @@ namespace wush::kernels::cuda::few_hopper {
 
 inline constexpr int kGroups = kWindow / 32;
 
-// 2^(scale - 127).
-__device__ inline float e8m0_value(unsigned scale) {
-  return __uint_as_float(scale == 0     ? 0x00400000u
-                         : scale == 255 ? 0x7fffffffu
-                                        : scale << 23);
+// 2^(byte - 127) for bytes down to -22.
+__device__ inline float e8m0_value(int byte) {
+  return __uint_as_float(byte > 0 ? static_cast<unsigned>(byte) << 23
+                                  : 0x00400000u >> -byte);
 }
 
 // For every byte its top bit: whether the scale is in 64 .. 191, for which
@@ -51,8 +51,11 @@ __device__ inline bool all_usual(unsigned bits) {
 }
 
 // The codes of a word at even and at odd places as e5m2, 2^(up - 14) times as
-// large; up to kMostUp.
-inline constexpr unsigned kMostUp = 20;
+// large; up to kMostUp, for which 6 has the largest exponent.
+inline constexpr unsigned kMostUp = 27;
+// Powers of two that their products with weights have too many, with kMostUp:
+// kMostUp - 14, less the 6 of expand_e4m3.
+inline constexpr int kProductShift = 7;
 __device__ inline void expand_e5m2(unsigned w, unsigned up, unsigned& even,
                                    unsigned& odd) {
   // The bytes for magnitudes 0 .. 3 and 4 .. 7; 0.5 times 2^-14 is subnormal.
@@ -280,7 +283,9 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
         make_uint4(even[0], even[1], even[2], even[3]);
     to.codes[group][tile][1][token] =
         make_uint4(odd[0], odd[1], odd[2], odd[3]);
-    to.factors[group][8 * tile + token] = e8m0_value(base);
+    to.factors[group][8 * tile + token] =
+        base == 255 ? __uint_as_float(0x7fffffffu)
+                    : e8m0_value(static_cast<int>(base) - kProductShift);
     return usual;
   }
 
@@ -347,13 +352,16 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
       multiply_accumulate_bytes(products, a, codes[0], codes[32]);
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
-        const unsigned factor =
-            __float_as_uint(tokens.factors[group][8 * j + 2 * t + k % 2]);
-        const unsigned scale = w.scale(k / 2, i);
-        const unsigned both = scale + (factor >> 23);
-        const bool is_nan = scale == 255 || factor > 0x7f800000u;
-        sum[4 * j + k] += products[k] * e8m0_value(is_nan ? 255 : both / 2) *
-                          e8m0_value(both - both / 2);
+        const unsigned bits = w.scale(k / 2, i);
+        // In two parts, which with the factor lead nowhere that the product of
+        // all three does not.
+        const int half = static_cast<int>(bits - 127) / 2;
+        const float first = e8m0_value(127 + half);
+        const float second = bits == 255
+                                 ? __uint_as_float(0x7fffffffu)
+                                 : e8m0_value(static_cast<int>(bits) - half);
+        sum[4 * j + k] += products[k] * first *
+                          tokens.factors[group][8 * j + 2 * t + k % 2] * second;
       }
     }
   }
