@@ -203,14 +203,16 @@ struct Operands {
       if (i == kPieces - 1) release();
       warpgroup_wait<1>();  // the other piece's registers are free
     }
-    warpgroup_wait<0>();
   }
 
   // What the sums of a tile lack when its last window has been added: nothing.
   // `row` is the lane's first; `usual`: whether all tokens are.
   __device__ void complete(const OperandRows<F>& /*w*/, std::int64_t /*row*/,
                            const WindowRange& /*windows*/,
-                           const TokenWindow* /*tokens*/, bool /*usual*/) {}
+                           const TokenWindow* /*tokens*/, bool /*usual*/) {
+    warpgroup_wait<0>();
+    warpgroup_settle(sum);
+  }
 };
 
 }  // namespace wush::kernels::cuda::few_hopper

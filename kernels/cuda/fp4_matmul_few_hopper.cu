@@ -45,14 +45,15 @@ constexpr const char* kName = "fp4_matmul";
 // up.
 constexpr int kDecoded = 1, kAsked = 2, kReady = 3;
 
-// mxfp4 with 32 tokens spills, or waits for every instruction, with the 128
-// registers that 13 warps leave a thread (4 % slower). It has a whole warpgroup
-// beside the three that multiply, one warp of which works: that group's
-// registers go to the others. Where 128 do, more warps cost 0.7 %.
-template <Family F, int kTokenTiles>
-constexpr bool kMoreRegisters = kTokenTiles == 4 && F == Family::kPowerOfTwo;
-template <Family F, int kTokenTiles>
-constexpr int kLaunchedThreads = kMoreRegisters<F, kTokenTiles>
+// With 32 tokens the 128 registers that 13 warps leave a thread are too few:
+// operands spill, or instructions wait for each other (mxfp4: 4 % slower). Then
+// a whole warpgroup stands beside the three that multiply, one warp of which
+// works: that group's registers go to the others. Where 128 do, more warps cost
+// 0.7 %.
+template <int kTokenTiles>
+constexpr bool kMoreRegisters = kTokenTiles == 4;
+template <int kTokenTiles>
+constexpr int kLaunchedThreads = kMoreRegisters<kTokenTiles>
                                      ? 128 * (kWarpgroups + 1)
                                      : kThreads;
 
@@ -248,7 +249,7 @@ __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
 // Needs cols % 256 == 0.
 template <Family F, int kTokenTiles>
 __global__ __launch_bounds__(
-    kLaunchedThreads<F, kTokenTiles>,
+    kLaunchedThreads<kTokenTiles>,
     1) void few_hopper_matmul_kernel(const __grid_constant__ CUtensorMap codes,
                                      OperandRows<F> w, bool settled,
                                      OperandRows<F> x, MmaOutput out,
@@ -273,7 +274,7 @@ __global__ __launch_bounds__(
       wait_at_barrier<kReady>(kThreads);
     }
   };
-  constexpr bool kMore = kMoreRegisters<F, kTokenTiles>;
+  constexpr bool kMore = kMoreRegisters<kTokenTiles>;
   if (warp >= kWarps) {
     if constexpr (kMore) {
       give_registers<56>();
@@ -337,7 +338,7 @@ template <Family F, int kTokenTiles>
 class Launcher {
   using M = Memory<F, kTokenTiles>;
   static constexpr auto* kKernel = few_hopper_matmul_kernel<F, kTokenTiles>;
-  static constexpr int kBlockThreads = kLaunchedThreads<F, kTokenTiles>;
+  static constexpr int kBlockThreads = kLaunchedThreads<kTokenTiles>;
   static constexpr int kWindowBytes = sizeof(typename M::TokenWindow);
   static constexpr int kStageBytes = sizeof(typename M::StageCodes);
 
