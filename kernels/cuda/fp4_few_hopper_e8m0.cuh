@@ -15,7 +15,7 @@
 // window. Tokens with a window whose scales lie further apart are unusual, like
 // weights whose scales lead out of float32's normal numbers: with such tokens
 // or weights a tile is multiplied again, group by group with both scales (on an
-// H100 4 to 7 times as long).
+// H100 4 to 9 times as long).
 //
 // What is unusual is not looked at within the loop: beside a branch for such
 // tokens, or a call, ptxas makes the instructions wait for each other (its
