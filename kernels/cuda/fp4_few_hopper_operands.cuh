@@ -12,7 +12,7 @@
 #include "kernels/cuda/fp4_e4m3.cuh"
 #include "kernels/cuda/fp4_few_hopper_plan.h"
 #include "kernels/cuda/fp4_operands.cuh"
-#include "kernels/cuda/hopper.cuh"
+#include "kernels/cuda/warpgroup.cuh"
 
 namespace wush::kernels::cuda::few_hopper {
 

@@ -23,6 +23,7 @@
 #include "kernels/cuda/fp4_output.cuh"
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/warpgroup.cuh"
 
 namespace wush::kernels::cuda::batch {
 namespace {

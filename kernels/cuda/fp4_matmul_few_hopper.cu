@@ -32,8 +32,10 @@
 #include "kernels/cuda/fp4_few_hopper_sums.cuh"
 #include "kernels/cuda/fp4_matmul_kernels.h"
 #include "kernels/cuda/fp4_output.cuh"
+#include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/tensor_map.h"
+#include "kernels/cuda/warpgroup.cuh"
 
 namespace wush::kernels::cuda::few_hopper {
 namespace {

@@ -22,6 +22,7 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/resident.h"
 #include "kernels/cuda/split.h"
+#include "kernels/cuda/warpgroup.cuh"
 
 namespace wush::kernels::cuda {
 namespace {

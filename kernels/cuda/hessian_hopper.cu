@@ -9,6 +9,7 @@
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/tensor_map.h"
+#include "kernels/cuda/warpgroup.cuh"
 
 namespace wush::kernels::cuda {
 namespace {
