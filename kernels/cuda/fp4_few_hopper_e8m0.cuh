@@ -88,7 +88,8 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
                                        std::int64_t token,
                                        const WindowRange& windows,
                                        const Function& begun) {
-    constexpr int kAhead = 8;  // pieces of 4 groups of 8 tokens, of a warp
+    // Pieces of four groups of eight tokens, of a warp.
+    constexpr int kAhead = 8;
     const int lane = threadIdx.x % 32;
     const int pieces = windows.count * 2 * kTokenTiles;
     const std::int64_t pitch = x.cols / kWindow;

@@ -102,8 +102,8 @@ struct Operands {
                                        std::int64_t token,
                                        const WindowRange& windows,
                                        const Function& begun) {
-    constexpr int kAhead =
-        8;  // pieces of 32 columns of eight tokens, of a warp
+    // Pieces of 32 columns of eight tokens, of a warp.
+    constexpr int kAhead = 8;
     const int lane = threadIdx.x % 32;
     const int groups = static_cast<int>(x.cols / 32);
     const int pieces = windows.count * kPieces * kTokenTiles;
@@ -147,10 +147,11 @@ struct Operands {
 
   float sum[4 * kTokenTiles] = {};
 
-  // Adds the products of a window; the four warps of a warpgroup come together.
-  // `release` is called when all words have come from shared memory: right
-  // behind their loads, a barrier's arrival overtook them and the next copies
-  // overwrote what was still to be read.
+  // Adds the products of a window, the last of which may still be under way;
+  // the four warps of a warpgroup come together. `release` is called when all
+  // words have come from shared memory: right behind their loads, a barrier's
+  // arrival overtook them and the next copies overwrote what was still to be
+  // read.
   template <class Function>
   __device__ void add(const WindowCodes& codes, const WindowScales<F>& from,
                       const TokenWindow& tokens, const Function& release) {
@@ -205,8 +206,8 @@ struct Operands {
     }
   }
 
-  // What the sums of a tile lack when its last window has been added: nothing.
-  // `row` is the lane's first; `usual`: whether all tokens are.
+  // Ends the sums of a tile when its last window has been added. `row` is the
+  // lane's first; `usual`: whether all tokens are.
   __device__ void complete(const OperandRows<F>& /*w*/, std::int64_t /*row*/,
                            const WindowRange& /*windows*/,
                            const TokenWindow* /*tokens*/, bool /*usual*/) {
