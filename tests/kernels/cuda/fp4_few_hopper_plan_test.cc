@@ -20,8 +20,8 @@ constexpr Resident kH100 = {
     {0, 132, 66, 39, 30, 22, 17, 15, 15, 7, 7, 7, 7, 7, 7, 7, 7}};
 constexpr Resident kPairs = {{0, 16, 8}};
 
-// With the shared memory that kernels take: sums, scales of 16 bytes a row and
-// window, barriers.
+// With the shared memory that kernels of nvfp4 and int4 take: sums, scales of
+// 16 bytes a row and window, barriers.
 PlanSizes sizes(std::int64_t features, std::int64_t cols, int tokens,
                 std::int64_t token_tiles = 1) {
   return {(features + kFeatures - 1) / kFeatures,
@@ -33,6 +33,14 @@ PlanSizes sizes(std::int64_t features, std::int64_t cols, int tokens,
               kMostStages * kPair * kFeatures * 16,
           512 * tokens,
           16384};
+}
+
+// Of mxfp4: scales of 8 bytes, windows of 8-bit tokens with their factors.
+PlanSizes mxfp4_sizes(std::int64_t features, std::int64_t cols, int tokens) {
+  PlanSizes p = sizes(features, cols, tokens);
+  p.fixed_bytes -= kMostStages * kPair * kFeatures * 8;
+  p.window_bytes = (256 + 8 * 4) * tokens;
+  return p;
 }
 
 // Every window of every tile is some warpgroup's, once; no block holds more
@@ -78,6 +86,8 @@ TEST(FewHopperPlan, EveryWindowOfEveryTileIsTakenOnce) {
                      << tokens << " x " << features << " x " << cols);
         ASSERT_NO_FATAL_FAILURE(
             check_coverage(sizes(features, cols, tokens), kH100));
+        ASSERT_NO_FATAL_FAILURE(
+            check_coverage(mxfp4_sizes(features, cols, tokens), kH100));
         if (cols <= 2048) {
           ASSERT_NO_FATAL_FAILURE(
               check_coverage(sizes(features, cols, tokens), kPairs));
@@ -91,7 +101,9 @@ TEST(FewHopperPlan, EveryWindowOfEveryTileIsTakenOnce) {
 
 TEST(FewHopperPlan, IsNoneWhereTheColumnsAreTooMany) {
   EXPECT_GT(choose_plan(sizes(64, 128 * 256, 32), kH100).blocks, 0);
-  EXPECT_EQ(choose_plan(sizes(64, 200 * 256, 32), kH100).blocks, 0);
+  EXPECT_EQ(choose_plan(sizes(64, 129 * 256, 32), kH100).blocks, 0);
+  EXPECT_GT(choose_plan(mxfp4_sizes(64, 240 * 256, 32), kH100).blocks, 0);
+  EXPECT_EQ(choose_plan(mxfp4_sizes(64, 241 * 256, 32), kH100).blocks, 0);
   EXPECT_EQ(choose_plan(sizes(64, 40 * 256, 32), kPairs).blocks, 0);
 }
 

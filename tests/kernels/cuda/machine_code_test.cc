@@ -67,7 +67,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 // ptxas makes every warpgroup instruction wait for the one before where it
 // cannot keep track of their registers, and only remarks on it: mxfp4 with 16
-// tokens lost 5 %. Then no wait leaves an instruction under way.
+// tokens lost 4 to 5 %. Then no wait leaves an instruction under way.
 TEST(CudaMachineCodeHopper, WarpgroupInstructionsOverlap) {
   int status = 0;
   output_of("cuobjdump --version", &status);
