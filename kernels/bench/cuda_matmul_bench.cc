@@ -185,7 +185,8 @@ void bench_matmul(benchmark::State& state, Format format, const Layer& layer,
 
 void register_matmul_benchmarks() {
   for (const Format format : {Format::kMxfp4, Format::kNvfp4, Format::kInt4}) {
-    for (const std::int64_t tokens : {1, 16, 32, 64, 128, 1024, 4096, 8192}) {
+    for (const std::int64_t tokens :
+         {1, 8, 16, 32, 64, 128, 1024, 4096, 8192}) {
       for (const Layer& layer : kLayers) {
         const std::string name =
             "matmul/" + std::string(numerics::describe(format).name) + "/M" +

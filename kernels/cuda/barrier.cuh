@@ -71,6 +71,17 @@ __device__ inline void barrier_wait(std::uint64_t* barrier, unsigned parity) {
 #endif
 }
 
+// The address, for the cluster, of what lies in block `rank`'s shared memory
+// where this block has `place`.
+__device__ inline unsigned address_of(const void* place, int rank) {
+  unsigned there = 0;
+#if __CUDA_ARCH__ >= 900
+  asm("mapa.shared::cluster.u32 %0, %1, %2;"
+      : "=r"(there)
+      : "r"(shared_address(place)), "r"(rank));
+#endif
+  return there;
+}
 // Writes to this place of block `rank`'s shared memory; counts the bytes on the
 // barrier that it has where this block has `barrier`.
 __device__ inline void store_async_of(float* place, int rank, float value,
@@ -86,28 +97,20 @@ __device__ inline void store_async_of(float* place, int rank, float value,
       : "memory");
 #endif
 }
-__device__ inline void store_async_of(float4* place, int rank, float4 value,
-                                      std::uint64_t* barrier) {
+// The same with both addresses given as address_of does.
+__device__ inline void store_async(unsigned place, float4 value,
+                                   unsigned barrier) {
 #if __CUDA_ARCH__ >= 900
   asm volatile(
-      "{\n.reg .b32 there, counter;\n"
-      "mapa.shared::cluster.u32 there, %0, %1;\n"
-      "mapa.shared::cluster.u32 counter, %6, %1;\n"
       "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 "
-      "[there], {%2, %3, %4, %5}, [counter];\n}" ::"r"(shared_address(place)),
-      "r"(rank), "f"(value.x), "f"(value.y), "f"(value.z), "f"(value.w),
-      "r"(shared_address(barrier))
+      "[%0], {%1, %2, %3, %4}, [%5];" ::"r"(place),
+      "f"(value.x), "f"(value.y), "f"(value.z), "f"(value.w), "r"(barrier)
       : "memory");
 #endif
 }
 
-// At barrier kBarrier of the block's sixteen, of `threads` threads: some only
-// arrive, others wait for all.
-template <int kBarrier>
-__device__ inline void arrive_at_barrier(int threads) {
-  asm volatile("barrier.cta.arrive %0, %1;" ::"n"(kBarrier), "r"(threads)
-               : "memory");
-}
+// At barrier kBarrier of the block's sixteen, until `threads` threads are
+// there.
 template <int kBarrier>
 __device__ inline void wait_at_barrier(int threads) {
   asm volatile("barrier.cta.sync %0, %1;" ::"n"(kBarrier), "r"(threads)

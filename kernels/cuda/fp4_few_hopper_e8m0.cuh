@@ -83,55 +83,25 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
     float factors[kGroups][8 * kTokenTiles];
   };
 
-  template <class Function>
   __device__ static bool decode_tokens(TokenWindow* to, const OperandRows<F>& x,
                                        std::int64_t token,
                                        const WindowRange& windows,
-                                       const Function& begun) {
-    // Pieces of four groups of eight tokens, of a warp.
-    constexpr int kAhead = 8;
-    const int lane = threadIdx.x % 32;
-    const int pieces = windows.count * 2 * kTokenTiles;
-    const std::int64_t pitch = x.cols / kWindow;
-    const auto group_of = [&](int i) {
-      return i / kTokenTiles % 2 * 4 + lane / 8;
-    };
-    const auto window_of = [](int i) { return i / (2 * kTokenTiles); };
+                                       const auto& begin) {
     bool usual = true;
-    for (int start = threadIdx.x / 32, round = 0; start < pieces || round == 0;
-         start += kAhead * kWarps, ++round) {
-      uint4 words[kAhead];
-      uint2 scales[kAhead];  // of the window
-#pragma unroll
-      for (int j = 0; j < kAhead; ++j) {
-        const int i = start + j * kWarps;
-        const std::int64_t row = token + i % kTokenTiles * 8 + lane % 8;
-        words[j] = make_uint4(0, 0, 0, 0), scales[j] = make_uint2(0, 0);
-        if (i < pieces && row < x.rows) {
-          const std::int64_t window =
-              row * pitch + windows.first + window_of(i);
-          words[j] = __ldg(reinterpret_cast<const uint4*>(x.codes) +
-                           window * kGroups + group_of(i));
-          scales[j] = __ldg(static_cast<const uint2*>(x.scales) + window);
-        }
-      }
-      if (round == 0) begun();
-#pragma unroll
-      for (int j = 0; j < kAhead; ++j) {
-        const int i = start + j * kWarps;
-        if (i >= pieces) break;
-        usual &= decode_group(to[window_of(i)], i % kTokenTiles, group_of(i),
-                              words[j], scales[j]);
-      }
-    }
+    for_each_token_window<kTokenTiles, PackedTokens>(
+        x, token, windows, begin,
+        [&](int window, int tile, const PackedTokens& packed) {
+          usual &= decode_window(to[window], tile, packed);
+        });
     return usual;
   }
 
   float sum[kSums] = {};
 
   template <class Function>
-  __device__ void add(const WindowCodes& codes, const WindowScales<F>& from,
-                      const TokenWindow& tokens, const Function& release) {
+  __device__ void add(const WindowCodes& codes, const PairOfScales<F>& from,
+                      int window, const TokenWindow& tokens,
+                      const Function& release) {
     const int lane = threadIdx.x % 32, r = lane % 8;
     const int first = threadIdx.x % 128 / 32 * kRows;
     const uint4* row = codes.rows[first + lane / 8 % 2 * 8 + r];
@@ -145,10 +115,13 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
         words[i + 1][0] = four[2], words[i + 1][1] = four[3];
       }
     };
+    const auto scales_of = [&](int row) {
+      const auto place = PairOfScales<F>::place(row, window);
+      return *reinterpret_cast<const uint2*>(from.rows + place);
+    };
     const Scales scales = {
-        *reinterpret_cast<const uint2*>(from.rows[first + lane / 4]),
-        *reinterpret_cast<const uint2*>(from.rows[first + lane / 4 + 8])};
-    usual_ &= scales.usual_bits();
+        {scales_of(first + lane / 4), scales_of(first + lane / 4 + 8)}};
+    usual_[0] &= scales.usual_bits(0), usual_[1] &= scales.usual_bits(1);
     Sums part = {};
     for_each_group(load, tokens, release,
                    [&](int half, int i, const Sums& products) {
@@ -173,7 +146,9 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
   __device__ void complete(const OperandRows<F>& w, std::int64_t row,
                            const WindowRange& windows,
                            const TokenWindow* tokens, bool usual_tokens) {
-    if (__all_sync(kFullWarp, usual_tokens && all_usual(usual_))) return;
+    const bool usual_rows = (all_usual(usual_[0]) || row >= w.rows) &&
+                            (all_usual(usual_[1]) || row + 8 >= w.rows);
+    if (__all_sync(kFullWarp, usual_tokens && usual_rows)) return;
     bool own = usual_tokens;
 #pragma unroll 1
     for (int half = 0; half < 2 * windows.count; ++half) {
@@ -210,9 +185,8 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
       return __uint_as_float((i == 3 ? four >> 1 : four << (23 - 8 * i)) &
                              0x7f800000u);
     }
-    __device__ unsigned usual_bits() const {
-      return usual_scales(rows[0].x) & usual_scales(rows[0].y) &
-             usual_scales(rows[1].x) & usual_scales(rows[1].y);
+    __device__ unsigned usual_bits(int row) const {
+      return usual_scales(rows[row].x) & usual_scales(rows[row].y);
     }
   };
 
@@ -256,38 +230,69 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
     }
   };
 
-  unsigned usual_ = ~0u;
+  unsigned usual_[2] = {~0u, ~0u};  // of rows g and g + 8
 
-  // A token's group, to where instructions read it. `scales` are all of the
-  // window's. False if the token is unusual.
-  __device__ static bool decode_group(TokenWindow& to, int tile, int group,
-                                      const uint4& words, const uint2& scales) {
-    const int token = threadIdx.x % 8;
-    // Lanes 8 apart have the groups of half a window; each looks at two.
-    const unsigned first = scales.x >> group % 4 * 8 & 255u;
-    const unsigned second = scales.y >> group % 4 * 8 & 255u;
-    unsigned most = max(first, second);
+  // Lane 8 i + r: token r, groups i and i + 4 of the window, all of its scales.
+  struct PackedTokens {
+    uint4 words[2] = {};
+    uint2 scales = {};
+
+    struct Source {
+      const uint4* words;
+      const uint2* scales;
+
+      __device__ Source(const OperandRows<F>& x, std::int64_t row, int window,
+                        int lane) {
+        const std::int64_t place = row * (x.cols / kWindow) + window;
+        words = reinterpret_cast<const uint4*>(x.codes) + place * kGroups +
+                lane / 8;
+        scales = static_cast<const uint2*>(x.scales) + place;
+      }
+      __device__ void advance(int windows) {
+        words += windows * kGroups, scales += windows;
+      }
+    };
+    __device__ static int token(int lane) { return lane % 8; }
+    __device__ void load(const Source& from, int further) {
+      words[0] = __ldg(from.words + further * kGroups);
+      words[1] = __ldg(from.words + further * kGroups + kHalf);
+      scales = __ldg(from.scales + further);
+    }
+  };
+
+  // A window of a tile's tokens, to where instructions read it. False if the
+  // lane's token is unusual.
+  __device__ static bool decode_window(TokenWindow& to, int tile,
+                                       const PackedTokens& packed) {
+    const int lane = threadIdx.x % 32, token = lane % 8, group = lane / 8;
+    const unsigned own[2] = {packed.scales.x >> 8 * group & 255u,
+                             packed.scales.y >> 8 * group & 255u};
+    unsigned most = max(own[0], own[1]);
     most = max(most, __shfl_xor_sync(kFullWarp, most, 8));
     most = max(most, __shfl_xor_sync(kFullWarp, most, 16));
-    const unsigned own = group < 4 ? first : second;
-    const bool zeros =
-        ((words.x | words.y | words.z | words.w) & 0x77777777u) == 0;
-    const bool usual = own + kMostUp >= most || zeros;
-    // What is not, keeps its own scale for its factor.
-    const unsigned base = usual ? most : own;
-    const unsigned up = max(own + kMostUp, base) - base;
-    const unsigned all[4] = {words.x, words.y, words.z, words.w};
-    unsigned even[4], odd[4];
+    bool all_usual = true;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) expand_e5m2(all[i], up, even[i], odd[i]);
-    to.codes[group][tile][0][token] =
-        make_uint4(even[0], even[1], even[2], even[3]);
-    to.codes[group][tile][1][token] =
-        make_uint4(odd[0], odd[1], odd[2], odd[3]);
-    to.factors[group][8 * tile + token] =
-        base == 255 ? __uint_as_float(0x7fffffffu)
-                    : e8m0_value(static_cast<int>(base) - kProductShift);
-    return usual;
+    for (int half = 0; half < 2; ++half) {
+      const uint4& four = packed.words[half];
+      const bool zeros =
+          ((four.x | four.y | four.z | four.w) & 0x77777777u) == 0;
+      const bool usual = own[half] + kMostUp >= most || zeros;
+      // What is not, keeps its own scale for its factor.
+      const unsigned base = usual ? most : own[half];
+      const unsigned up = max(own[half] + kMostUp, base) - base;
+      const unsigned words[4] = {four.x, four.y, four.z, four.w};
+      unsigned even[4], odd[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) expand_e5m2(words[i], up, even[i], odd[i]);
+      auto& codes = to.codes[group + kHalf * half][tile];
+      codes[0][token] = make_uint4(even[0], even[1], even[2], even[3]);
+      codes[1][token] = make_uint4(odd[0], odd[1], odd[2], odd[3]);
+      to.factors[group + kHalf * half][8 * tile + token] =
+          base == 255 ? __uint_as_float(0x7fffffffu)
+                      : e8m0_value(static_cast<int>(base) - kProductShift);
+      all_usual &= usual;
+    }
+    return all_usual;
   }
 
   // use(half, i, products) for the groups of every half of a window; the four

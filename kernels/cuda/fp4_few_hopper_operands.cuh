@@ -23,16 +23,75 @@ inline constexpr int kPieces = 2;  // of a lane and window
 struct WindowCodes {
   uint4 rows[kFeatures][8];  // swizzled: piece p of row r lies at p ^ (r % 8)
 };
+// The scales of two such windows, of which the first is an even one of the
+// matrix. Where rows are 32 bytes, the halves of every other four rows are
+// swapped (the 32-byte swizzle), so that eight rows lie in different banks.
 template <Family F>
-struct WindowScales {
-  static constexpr int kBytes = F == Family::kPowerOfTwo ? 8 : 16;
-  std::uint8_t rows[kFeatures][kBytes];
+struct PairOfScales {
+  static constexpr int kBytes = F == Family::kPowerOfTwo ? 8 : 16;  // a window
+  std::uint8_t rows[kFeatures * kPair * kBytes];
+
+  // Where those of a row and of a window of the matrix begin in `rows`.
+  __device__ static int place(int row, int window) {
+    const int half =
+        F == Family::kPowerOfTwo ? window % 2 : (window ^ row / 4) % 2;
+    return (row * kPair + half) * kBytes;
+  }
 };
 
 // What a block multiplies: a range of windows.
 struct WindowRange {
   int first, count;
+
+  // How many make the stage of the ring that begins `window` behind the first:
+  // two, of which the first is an even one of the matrix.
+  __device__ int stage(int window) const {
+    return min(kPair - (first + window) % kPair, count - window);
+  }
 };
+
+// Loads the block's windows of tokens, from `token` on, and decodes them; all
+// threads of kWarps warps together. A warp takes every kStep-th window of the
+// same eight tokens, so that a lane reads one row and addresses are few: those
+// of single pieces took 0.3 us of the 3 us that everything waits for tokens.
+//
+// Packed is what a lane has of a window of eight tokens, zeros until loaded:
+// of the token Packed::token(lane). Packed::Source(x, row, window, lane) says
+// where that is, Packed::load(source, further) loads it from a window `further`
+// on. begin() is called before anything is loaded, decode(window, tile, packed)
+// for every window, counted from the block's first, and tile of eight tokens.
+template <int kTokenTiles, class Packed>
+__device__ inline void for_each_token_window(const auto& x, std::int64_t token,
+                                             const WindowRange& windows,
+                                             const auto& begin,
+                                             const auto& decode) {
+  constexpr int kAhead = 4, kStep = kWarps / kTokenTiles;
+  static_assert(kWarps % kTokenTiles == 0);
+  const int lane = threadIdx.x % 32, warp = static_cast<int>(threadIdx.x / 32);
+  const int tile = warp % kTokenTiles;
+  const std::int64_t row = token + 8 * tile + Packed::token(lane);
+  const bool within = row < x.rows;
+  int window = warp / kTokenTiles;
+  // Found before the launch before has ended.
+  typename Packed::Source source(x, row, windows.first + window, lane);
+  begin();
+  do {
+    Packed packed[kAhead];
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j) {
+      if (within && window + j * kStep < windows.count) {
+        packed[j].load(source, j * kStep);
+      }
+    }
+#pragma unroll
+    for (int j = 0; j < kAhead; ++j) {
+      if (window + j * kStep >= windows.count) break;
+      decode(window + j * kStep, tile, packed[j]);
+    }
+    window += kAhead * kStep;
+    source.advance(kAhead * kStep);
+  } while (window < windows.count);
+}
 
 // What codes and scales are decoded to. Scales: of 64 columns of a row.
 template <Family F>
@@ -84,9 +143,10 @@ struct Numbers<Family::kE4m3> {
 // A warp's products of 16 features with 8 kTokenTiles tokens. Every Operands
 // has this one's members.
 template <Family F, int kTokenTiles>
-struct Operands {
+class Operands {
   using N = Numbers<F>;
 
+ public:
   // For every word of a lane's pieces two matrix instructions, for each of them
   // and every tile of eight tokens two pieces of eight tokens by 16 bytes.
   struct TokenWindow {
@@ -94,74 +154,58 @@ struct Operands {
   };
 
   // Decodes the windows of the tokens from `token` on, zeros beyond the matrix;
-  // all threads of kWarps warps together. `begun` is called when the first
-  // loads are under way. Whether the thread's tokens are usual ones; what that
-  // means is the operands' own.
-  template <class Function>
+  // all threads of kWarps warps together, `begin` as for
+  // for_each_token_window. Whether the thread's tokens are usual ones; what
+  // that means is the operands' own.
   __device__ static bool decode_tokens(TokenWindow* to, const OperandRows<F>& x,
                                        std::int64_t token,
                                        const WindowRange& windows,
-                                       const Function& begun) {
-    // Pieces of 32 columns of eight tokens, of a warp.
-    constexpr int kAhead = 8;
-    const int lane = threadIdx.x % 32;
-    const int groups = static_cast<int>(x.cols / 32);
-    const int pieces = windows.count * kPieces * kTokenTiles;
-    const auto piece_of = [](int i) { return i / kTokenTiles % kPieces; };
-    const auto window_of = [](int i) { return i / (kTokenTiles * kPieces); };
-    for (int start = threadIdx.x / 32, round = 0; start < pieces || round == 0;
-         start += kAhead * kWarps, ++round) {
-      PackedPiece<F> packed[kAhead];
+                                       const auto& begin) {
+    for_each_token_window<kTokenTiles, PackedTokens>(
+        x, token, windows, begin,
+        [&](int window, int tile, const PackedTokens& packed) {
+          const typename N::Scales scales(packed.scales);
 #pragma unroll
-      for (int j = 0; j < kAhead; ++j) {
-        const int i = start + j * kWarps;
-        const std::int64_t row = token + i % kTokenTiles * 8 + lane / 4;
-        const int column = (windows.first + window_of(i)) * (kWindow / 32) +
-                           kPieces * (lane % 4) + piece_of(i);
-        if (i < pieces && row < x.rows && column < groups) {
-          packed[j].load(x, row * groups + column);
-        }
-      }
-      if (round == 0) begun();
+          for (int p = 0; p < kPieces; ++p) {
+            const uint4& four = packed.words[p];
+            const unsigned words[4] = {four.x, four.y, four.z, four.w};
+            auto& piece = to[window].words[p];
 #pragma unroll
-      for (int j = 0; j < kAhead; ++j) {
-        const int i = start + j * kWarps;
-        if (i >= pieces) break;
-        const uint4& four = packed[j].words;
-        const unsigned words[4] = {four.x, four.y, four.z, four.w};
-        const typename N::Scales scales(packed[j].scales);
-        auto& piece = to[window_of(i)].words[piece_of(i)];
+            for (int word = 0; word < 4; ++word) {
+              unsigned out[4];
+              N::expand(words[word], scales.multiplier(p, word / 2), out);
 #pragma unroll
-        for (int word = 0; word < 4; ++word) {
-          unsigned out[4];
-          N::expand(words[word], scales.multiplier(0, word / 2), out);
-#pragma unroll
-          for (int k = 0; k < 4; ++k) {
-            piece[word][k / 2][i % kTokenTiles][k % 2][lane] = out[k];
+              for (int k = 0; k < 4; ++k) {
+                piece[word][k / 2][tile][k % 2][threadIdx.x % 32] = out[k];
+              }
+            }
           }
-        }
-      }
-    }
+        });
     return true;
   }
 
   float sum[4 * kTokenTiles] = {};
 
   // Adds the products of a window, the last of which may still be under way;
-  // the four warps of a warpgroup come together. `release` is called when all
-  // words have come from shared memory: right behind their loads, a barrier's
-  // arrival overtook them and the next copies overwrote what was still to be
-  // read.
+  // the four warps of a warpgroup come together. `window` counts from the
+  // matrix's first. `release` is called when all words have come from shared
+  // memory: right behind their loads, a barrier's arrival overtook them and the
+  // next copies overwrote what was still to be read.
   template <class Function>
-  __device__ void add(const WindowCodes& codes, const WindowScales<F>& from,
-                      const TokenWindow& tokens, const Function& release) {
+  __device__ void add(const WindowCodes& codes, const PairOfScales<F>& from,
+                      int window, const TokenWindow& tokens,
+                      const Function& release) {
     // Rows g and g + 8.
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     const int first = threadIdx.x % 128 / 32 * kRows + g;
     uint4 words[kPieces][2];
-    typename N::Scales scales[2] = {
-        N::Scales(reinterpret_cast<const unsigned*>(from.rows[first])[t]),
-        N::Scales(reinterpret_cast<const unsigned*>(from.rows[first + 8])[t])};
+    const auto scales_of = [&](int row) {
+      const auto place = PairOfScales<F>::place(row, window);
+      return typename N::Scales(
+          reinterpret_cast<const unsigned*>(from.rows + place)[t]);
+    };
+    const typename N::Scales scales[2] = {scales_of(first),
+                                          scales_of(first + 8)};
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
 #pragma unroll
@@ -214,6 +258,37 @@ struct Operands {
     warpgroup_wait<0>();
     warpgroup_settle(sum);
   }
+
+ private:
+  // Lane (g, t): token g, columns 64 t .. 64 t + 63 of the window.
+  struct PackedTokens {
+    uint4 words[kPieces] = {};
+    unsigned scales = 0;
+
+    struct Source {
+      const uint4* words;
+      const unsigned* scales;
+
+      __device__ Source(const OperandRows<F>& x, std::int64_t row, int window,
+                        int lane) {
+        const std::int64_t quarter =
+            (row * (x.cols / kWindow) + window) * 4 + lane % 4;
+        words = reinterpret_cast<const uint4*>(x.codes) + quarter * kPieces;
+        scales = static_cast<const unsigned*>(x.scales) + quarter;
+      }
+      __device__ void advance(int windows) {
+        words += windows * 4 * kPieces, scales += windows * 4;
+      }
+    };
+    __device__ static int token(int lane) { return lane / 4; }
+    __device__ void load(const Source& from, int further) {
+#pragma unroll
+      for (int p = 0; p < kPieces; ++p) {
+        words[p] = __ldg(from.words + further * 4 * kPieces + p);
+      }
+      scales = __ldg(from.scales + further * 4);
+    }
+  };
 };
 
 }  // namespace wush::kernels::cuda::few_hopper

@@ -31,7 +31,6 @@ struct Plan {
   Divisor by_share;
   int clusters;   // for each tile of tokens
   int stages;     // of the ring
-  int early;      // stages that come before the tokens if weights are settled
   Split windows;  // of the blocks
   Split tiles;    // of the clusters
 };
@@ -49,8 +48,9 @@ struct PlanSizes {
 
 // The plan of the least time; without blocks if the columns are too many. Time
 // in nanoseconds, fitted to the layers of figure 2 with 16 and 32 tokens of all
-// formats on an H100, settled weights: within 3 % of the best size of a
-// cluster; mxfp4 has become faster since, and is within 5 %, 0.7 % in the mean.
+// formats on an H100, settled weights. The kernel has become faster since; the
+// plans are still within 3 % of the best size of a cluster, 0.1 to 0.6 % in the
+// mean.
 inline Plan choose_plan(const PlanSizes& p, const Resident& resident) {
   Plan best = {};
   std::int64_t least = 0;
@@ -89,10 +89,6 @@ inline Plan choose_plan(const PlanSizes& p, const Resident& resident) {
     best.by_share = Divisor(best.share);
     best.clusters = static_cast<int>(clusters);
     best.stages = stages;
-    // A third one pays off with 16 tokens, 2 to 3 % where there are many.
-    const bool more =
-        p.warp_quads <= 64 && tiles * ceil_div(windows, kPair) >= 12;
-    best.early = more ? 3 : 2;
     best.windows = {p.windows, blocks};
     best.tiles = {p.tiles, clusters};
   }

@@ -27,7 +27,17 @@ class ClusterSums {
   };
 
   __device__ ClusterSums(float4* memory, Barriers* barriers, const Plan& plan)
-      : memory_(memory), barriers_(barriers), plan_(plan) {}
+      : memory_(memory), barriers_(barriers), plan_(plan) {
+    if (plan.blocks == 1) return;
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int j = 0; j < kTokenTiles; ++j) {
+      const int place = 32 * j + lane, block = plan.by_share.divide(place);
+      const int to = place + (cluster_rank() - block) * plan.share;
+      place_[j] = address_of(memory + to, block);
+      arrived_[j] = address_of(&barriers->arrived, block);
+    }
+  }
 
   __device__ void init() const {
     barrier_init(&barriers_->arrived, 1);
@@ -36,20 +46,17 @@ class ClusterSums {
 
   // The warp's sums of the `index`th tile that it takes.
   __device__ void send(const float (&sum)[4 * kTokenTiles], int index) const {
-    const int lane = threadIdx.x % 32, share = plan_.share;
     if (index > 0) barrier_wait(&barriers_->freed, (index - 1) % 2);
-    if (lane == 0) {
+    if (threadIdx.x % 32 == 0) {
       barrier_expect(&barriers_->arrived,
                      static_cast<unsigned>(16 * own_share() * plan_.blocks));
     }
-    const int from = cluster_rank() * share;
 #pragma unroll
     for (int j = 0; j < kTokenTiles; ++j) {
-      const int place = 32 * j + lane, block = plan_.by_share.divide(place);
-      store_async_of(memory_ + from + (place - block * share), block,
-                     make_float4(sum[4 * j], sum[4 * j + 1], sum[4 * j + 2],
-                                 sum[4 * j + 3]),
-                     &barriers_->arrived);
+      store_async(place_[j],
+                  make_float4(sum[4 * j], sum[4 * j + 1], sum[4 * j + 2],
+                              sum[4 * j + 3]),
+                  arrived_[j]);
     }
   }
 
@@ -83,6 +90,9 @@ class ClusterSums {
   float4* memory_;  // [block][place of this block's share]
   Barriers* barriers_;
   const Plan& plan_;
+  // Where a lane's four sums with each tile of tokens go, and what counts them
+  // there. Found anew for every tile, they were most of what sending took.
+  unsigned place_[kTokenTiles] = {}, arrived_[kTokenTiles] = {};
 };
 
 }  // namespace wush::kernels::cuda::few_hopper

@@ -14,8 +14,8 @@
 //    rare;
 //  - sums that wait for nobody: a warp sends its sums of a tile to those that
 //    add them, and goes on; they are added while the next tile is multiplied;
-//  - tokens before weights, but for the first stages: with all of the ring
-//    asked for, tokens waited 0.2 us longer;
+//  - a short way to the tokens, for which everything waits: until the ring is
+//    full, no more weights are asked for at a time than keep the memory busy;
 //  - no gap between launches: the next one begins while this one ends and
 //    brings its tokens to the second-level cache, and its first weights to
 //    shared memory if they are settled (to that cache if they are not); what
@@ -42,10 +42,9 @@ namespace {
 
 constexpr const char* kName = "fp4_matmul";
 
-// Of the block's sixteen barriers: where all tokens are decoded, where the
-// first ones have been asked for, and where the block's other barriers are set
-// up.
-constexpr int kDecoded = 1, kAsked = 2, kReady = 3;
+// Of the block's sixteen barriers: where all tokens are decoded, and where the
+// block's other barriers are set up.
+constexpr int kDecoded = 1, kReady = 2;
 
 // With 32 tokens the 128 registers that 13 warps leave a thread are too few:
 // operands spill, or instructions wait for each other (mxfp4: 4 % slower). Then
@@ -70,11 +69,15 @@ struct Memory {
     typename Sums::Barriers barriers;
   };
   struct Fixed {
+    // As the 32-byte swizzle wants them, which mxfp4's do without.
+    alignas(F == Family::kPowerOfTwo ? 128
+                                     : 256) PairOfScales<F> scales[kMostStages];
     Warp warps[kWarps];
-    WindowScales<F> scales[kMostStages][kPair];
     std::uint64_t full[kMostStages], empty[kMostStages];
   };
-  // Stages and windows, and what makes the first stage a multiple of 1024.
+  static_assert(sizeof(TokenWindow) % alignof(Fixed) == 0);
+  // And what makes the first stage a multiple of 1024, beside stages and
+  // windows.
   static constexpr int kFixedBytes = sizeof(Fixed) + 1023;
 
   StageCodes* codes;
@@ -102,7 +105,7 @@ template <class Function>
 __device__ inline void for_each_stage(const Share& share, const Function& f) {
   for (int tile = 0; tile < share.tiles; tile += kWarpgroups) {
     const int together = min(kWarpgroups, share.tiles - tile);
-    for (int w = 0; w < share.windows.count; w += kPair) {
+    for (int w = 0; w < share.windows.count; w += share.windows.stage(w)) {
       for (int i = 0; i < together; ++i) f(tile + i, w);
     }
   }
@@ -122,7 +125,7 @@ __device__ inline void prefetch_weights(const CUtensorMap& map,
 template <Family F, int kTokenTiles>
 __device__ inline void prefetch_tokens(const OperandRows<F>& x,
                                        std::int64_t token, const Share& share) {
-  constexpr int kScales = WindowScales<F>::kBytes;
+  constexpr int kScales = PairOfScales<F>::kBytes;
   const auto* scales = static_cast<const std::uint8_t*>(x.scales);
   for (int i = threadIdx.x; i < 8 * kTokenTiles * share.windows.count;
        i += 32 * kWarps) {
@@ -136,50 +139,80 @@ __device__ inline void prefetch_tokens(const OperandRows<F>& x,
   }
 }
 
-// The warp that copies the weights. The first `early` stages come before
-// wait_for_tokens().
+// Scales of `count` windows from `window` on, by a warp. Beyond the last row
+// its own again.
+template <Family F>
+__device__ inline void copy_scales(PairOfScales<F>* to, const OperandRows<F>& w,
+                                   std::int64_t row, int window, int count) {
+  constexpr int kBytes = PairOfScales<F>::kBytes;
+  for (int i = 0; i < count; ++i) {
+#pragma unroll
+    for (int r = threadIdx.x % 32; r < kFeatures; r += 32) {
+      const std::int64_t from =
+          min(row + r, w.rows - 1) * (w.cols / kWindow) + window + i;
+      copy_async<kBytes>(
+          to->rows + PairOfScales<F>::place(r, window + i),
+          static_cast<const std::uint8_t*>(w.scales) + from * kBytes);
+    }
+  }
+}
+
+// How weights are copied. Tensor copies bring the scales where their rows are
+// multiples of 16 bytes, as they are but for mxfp4's odd numbers of windows.
+struct WeightMaps {
+  CUtensorMap codes, scales;
+  bool has_scales;
+};
+
+// Stages under way while the ring is filled for the first time. Tokens come
+// behind all that has been asked for: with the whole ring 0.2 to 0.4 us later,
+// and mxfp4 took 2 % longer. One does not keep the memory busy (10 %).
+constexpr int kUnderWay = 2;
+
+// The warp that copies the weights. announce() is called behind the first
+// stage.
 template <Family F, int kTokenTiles>
 __device__ inline void copy_weights(const Memory<F, kTokenTiles>& memory,
-                                    const CUtensorMap& map,
+                                    const WeightMaps& maps,
                                     const OperandRows<F>& w, const Share& share,
-                                    int stages, int early,
-                                    const auto& wait_for_tokens) {
-  constexpr int kBytes = WindowScales<F>::kBytes;
+                                    int stages, const auto& announce) {
+  using Scales = PairOfScales<F>;
   const int lane = threadIdx.x % 32;
-  const std::int64_t pitch = w.cols / kWindow * kBytes;
   auto& fixed = *memory.fixed;
   int slot = 0;
   unsigned parity = 1;
+  bool filling = true;
   for_each_stage(share, [&](int tile, int window) {
-    if (early-- == 0) wait_for_tokens();
     std::uint64_t* full = &fixed.full[slot];
     const std::int64_t row = (share.tile + tile) * kFeatures;
-    const int count = min(kPair, share.windows.count - window);
+    const int first = share.windows.first + window;
+    const int count = share.windows.stage(window);
     barrier_wait(&fixed.empty[slot], parity);
+    if (filling && slot >= kUnderWay) {
+      barrier_wait(&fixed.full[slot - kUnderWay], 0);
+    }
     if (lane == 0) {
-      barrier_expect(full, static_cast<unsigned>(count * sizeof(WindowCodes)));
+      barrier_expect(
+          full, static_cast<unsigned>(count * sizeof(WindowCodes) +
+                                      (maps.has_scales ? sizeof(Scales) : 0)));
+      for (int i = 0; i < count; ++i) {
+        copy_box(&memory.codes[slot][i], &maps.codes,
+                 (first + i) * (kWindow / 2), static_cast<int>(row), full);
+      }
+      if (maps.has_scales) {
+        copy_box(&fixed.scales[slot], &maps.scales,
+                 first / kPair * kPair * Scales::kBytes, static_cast<int>(row),
+                 full);
+      }
     }
     __syncwarp();
-    for (int i = 0; i < count; ++i) {
-      if (lane == 0) {
-        copy_box(&memory.codes[slot][i], &map,
-                 (share.windows.first + window + i) * (kWindow / 2),
-                 static_cast<int>(row), full);
-      }
-      // Too short for tensor copies. Beyond the last row its scales again, not
-      // zeros, which are unusual.
-      const auto* scales = static_cast<const std::uint8_t*>(w.scales) +
-                           (share.windows.first + window + i) * kBytes;
-#pragma unroll
-      for (int r = 0; r < kFeatures; r += 32) {
-        copy_async<kBytes>(fixed.scales[slot][i].rows[r + lane],
-                           scales + min(row + r + lane, w.rows - 1) * pitch);
-      }
+    if (!maps.has_scales) {
+      copy_scales(&fixed.scales[slot], w, row, first, count);
+      barrier_arrive_after_copies(full);
     }
-    barrier_arrive_after_copies(full);
-    if (++slot == stages) slot = 0, parity ^= 1;
+    if (tile == 0 && window == 0) announce();
+    if (++slot == stages) slot = 0, parity ^= 1, filling = false;
   });
-  if (early >= 0) wait_for_tokens();
 }
 
 // A warpgroup's tiles. `usual`: all tokens are, as Operands tells.
@@ -200,14 +233,16 @@ __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
     Operands<F, kTokenTiles> products;
     const int step = min(kWarpgroups, share.tiles - tile + group);
 #pragma unroll 1
-    for (int window = 0; window < share.windows.count; window += kPair) {
+    for (int window = 0, count = 0; window < share.windows.count;
+         window += count) {
+      count = share.windows.stage(window);
       // First until the stage before has been read: the other barrier tells
       // phases by their parity only.
       barrier_wait(&fixed.empty[slot], parity ^ 1);
       barrier_wait(&fixed.full[slot], parity);
-      const bool both = window + 1 < share.windows.count;
       const auto multiply = [&](int i, bool last) {
-        products.add(memory.codes[slot][i], fixed.scales[slot][i],
+        products.add(memory.codes[slot][i], fixed.scales[slot],
+                     share.windows.first + window + i,
                      memory.tokens[window + i], [&] {
                        __syncwarp();
                        if (last && threadIdx.x % 32 == 0) {
@@ -215,8 +250,8 @@ __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
                        }
                      });
       };
-      multiply(0, !both);
-      if (both) multiply(1, true);
+      multiply(0, count == 1);
+      if (count > 1) multiply(1, true);
       slot += step;
       if (slot >= plan.stages) slot -= plan.stages, parity ^= 1;
       if (window == 0 && index > 0 && plan.blocks > 1) {
@@ -252,7 +287,7 @@ __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
 template <Family F, int kTokenTiles>
 __global__ __launch_bounds__(
     kLaunchedThreads<kTokenTiles>,
-    1) void few_hopper_matmul_kernel(const __grid_constant__ CUtensorMap codes,
+    1) void few_hopper_matmul_kernel(const __grid_constant__ WeightMaps maps,
                                      OperandRows<F> w, bool settled,
                                      OperandRows<F> x, MmaOutput out,
                                      const __grid_constant__ Plan plan) {
@@ -284,20 +319,18 @@ __global__ __launch_bounds__(
     }
     if (threadIdx.x % 32 == 0) {
       for (int i = 0; i < plan.stages; ++i) {
-        // The bytes of the codes and all lanes' copies of scales; four warps.
-        barrier_init(&fixed.full[i], 1 + 32);
+        // The bytes, and all lanes' copies of scales; four warps.
+        barrier_init(&fixed.full[i], maps.has_scales ? 1 : 1 + 32);
         barrier_init(&fixed.empty[i], 4);
       }
       fence_barrier_init();
     }
     __syncwarp();
-    announce();
     if (!settled) {
-      prefetch_weights(codes, share);
+      prefetch_weights(maps.codes, share);
       wait_for_previous_launch();
     }
-    copy_weights(memory, codes, w, share, plan.stages, settled ? plan.early : 0,
-                 [] { wait_at_barrier<kAsked>(kThreads); });
+    copy_weights(memory, maps, w, share, plan.stages, announce);
     if (plan.blocks > 1) cluster_wait();
     return;
   }
@@ -312,10 +345,9 @@ __global__ __launch_bounds__(
   announce();
   // All clusters asking for the same lines took longer.
   if (cluster < 4) prefetch_tokens<F, kTokenTiles>(x, token, share);
-  wait_for_previous_launch();
   const bool own_usual = Operands<F, kTokenTiles>::decode_tokens(
       memory.tokens, x, token, share.windows,
-      [] { arrive_at_barrier<kAsked>(kThreads); });
+      [] { wait_for_previous_launch(); });
   fence_shared_writes();
   const bool usual = all_at_barrier<kDecoded>(32 * kWarps, own_usual);
   if (plan.blocks > 1) cluster_wait();  // the others' barriers
@@ -325,13 +357,7 @@ __global__ __launch_bounds__(
     const std::int64_t m = token + place / 32 * 8 + place % 4 * 2;
     const std::int64_t n =
         (share.tile + tile) * kFeatures + warp % 4 * kRows + place % 32 / 4;
-    const auto store_pair = [&](std::int64_t row, float first, float second) {
-      if (row >= w.rows) return;
-      if (m < x.rows) out.store(m, row, w.rows, first);
-      if (m + 1 < x.rows) out.store(m + 1, row, w.rows, second);
-    };
-    store_pair(n, sum.x, sum.y);
-    store_pair(n + 8, sum.z, sum.w);
+    out.store(m, x.rows, n, w.rows, sum);
   };
   multiply_tiles(memory, w, share, plan, usual, sums, store);
 }
@@ -365,14 +391,27 @@ class Launcher {
   }
 
   static Status launch(const MatmulProblem& p, const Plan& plan) {
-    CUtensorMap codes;
+    WeightMaps maps = {};
     if (Status s = encode_tensor_map(
             kName,
             {p.w.codes, p.features, p.cols / 2, CU_TENSOR_MAP_DATA_TYPE_UINT8,
              1, kFeatures, kWindow / 2},
-            &codes);
+            &maps.codes);
         !s.ok()) {
       return s;
+    }
+    constexpr int kScales = PairOfScales<F>::kBytes;
+    const std::int64_t pitch = p.cols / kWindow * kScales;
+    maps.has_scales = pitch % 16 == 0;
+    if (maps.has_scales) {
+      if (Status s = encode_tensor_map(
+              kName,
+              {p.w.scales, p.features, pitch, CU_TENSOR_MAP_DATA_TYPE_UINT8, 1,
+               kFeatures, kPair * kScales},
+              &maps.scales);
+          !s.ok()) {
+        return s;
+      }
     }
     const OperandRows<F> w{p.w.codes, p.w.scales, p.features, p.cols};
     const OperandRows<F> x{p.x.codes, p.x.scales, p.tokens, p.cols};
@@ -384,7 +423,7 @@ class Launcher {
                      kKernel,
                      {grid, kBlockThreads, static_cast<std::size_t>(bytes),
                       p.stream, plan.blocks},
-                     codes, w, p.w.settled, x, make_output(p), plan),
+                     maps, w, p.w.settled, x, make_output(p), plan),
                  kName, {p.tokens, p.features, p.cols});
   }
 };

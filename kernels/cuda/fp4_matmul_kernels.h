@@ -48,9 +48,9 @@ bool launch_few_matmul(const MatmulProblem& problem, cudaError_t* error);
 inline bool can_few_hopper_matmul(std::int64_t cols, int architecture) {
   return architecture == 90 && cols % 256 == 0;
 }
-// Measured on an H100 against launch_few_matmul, settled weights or not: with
-// 12 to 32 tokens 0.95 to 1.5 times as fast, with 8 as fast but for 4096 x
-// 4096, where it takes up to 1.25 times as long; with 64 up to 1.4 times as
+// Measured on an H100 over the layers of figure 2: with 2 to 8 tokens 1.02 to
+// 1.16 times as fast as launch_few_matmul if weights are settled (else 0.88 to
+// 1.11 times), with 16 and 32 1.05 to 1.55 times; with 64 up to 1.4 times as
 // fast as that one or launch_batch_matmul below 2^27 weights if columns are not
 // too many. (Not chosen by whether weights are settled, which would change the
 // order of sums.)
@@ -58,7 +58,7 @@ inline bool prefer_few_hopper_matmul(std::int64_t tokens, std::int64_t features,
                                      std::int64_t cols) {
   return tokens > kSmallTokens
              ? features * cols < std::int64_t{1} << 27 && cols <= 12288
-             : tokens > 8;
+             : tokens > 1;
 }
 std::optional<Status> launch_few_hopper_matmul(const MatmulProblem& problem);
 // On sm_90a, where decoding the tokens in a kernel of its own and adding sums

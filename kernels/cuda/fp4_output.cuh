@@ -27,6 +27,28 @@ struct MmaOutput {
       narrow[index] = __float2bfloat16_rn(value);
     }
   }
+
+  // What a lane holds of a tile of W x^T: of tokens m and m + 1 feature n, then
+  // of both feature n + 8.
+  __device__ void store(std::int64_t m, std::int64_t tokens, std::int64_t n,
+                        std::int64_t features, const float4& sum) const {
+    float values[4] = {sum.x, sum.y, sum.z, sum.w};
+    const std::int64_t first = m * features + n;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const std::int64_t row = n + i / 2 * 8;
+      if (m + i % 2 >= tokens || row >= features) continue;
+      float value = values[i] * constant;
+      if (bias != nullptr) value += bias[row];
+      const std::int64_t index =
+          first + i / 2 * 8 + (i % 2 == 0 ? 0 : features);
+      if (wide != nullptr) {
+        wide[index] = value;
+      } else {
+        narrow[index] = __float2bfloat16_rn(value);
+      }
+    }
+  }
 };
 
 // For sums that are the products over p.constant.

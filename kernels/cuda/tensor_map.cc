@@ -25,10 +25,14 @@ Status encode_tensor_map(const char* kernel, const TensorMapSource& source,
   const cuuint32_t box[2] = {static_cast<cuuint32_t>(source.box_cols),
                              static_cast<cuuint32_t>(source.box_rows)};
   const cuuint32_t element[2] = {1, 1};
+  const int row_bytes = source.box_cols * source.element_bytes;
   const CUresult result = reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(
       function)(map, source.type, 2, const_cast<void*>(source.data), size,
                 stride, box, element, CU_TENSOR_MAP_INTERLEAVE_NONE,
-                CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                row_bytes == 128  ? CU_TENSOR_MAP_SWIZZLE_128B
+                : row_bytes == 32 ? CU_TENSOR_MAP_SWIZZLE_32B
+                                  : CU_TENSOR_MAP_SWIZZLE_NONE,
+                CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                 CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
     return failure(kernel, {source.rows, source.cols},

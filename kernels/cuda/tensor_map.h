@@ -11,9 +11,9 @@
 namespace wush::kernels::cuda {
 
 // A row-major matrix [rows, cols] of elements of `type`, `element_bytes` each,
-// copied in boxes of box_rows by box_cols; rows of a box are 128 bytes, which
-// are swizzled. Outside of the matrix are zeros. A failure names `kernel` and
-// the shape.
+// copied in boxes of box_rows by box_cols; rows of a box are 128 or 32 bytes,
+// which are swizzled, or 16. Outside of the matrix are zeros. A failure names
+// `kernel` and the shape.
 struct TensorMapSource {
   const void* data;  // 16-byte aligned, as is every row
   std::int64_t rows, cols;

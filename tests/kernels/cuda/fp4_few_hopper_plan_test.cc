@@ -54,8 +54,6 @@ void check_coverage(const PlanSizes& p, const Resident& resident) {
       std::max<std::int64_t>(resident.clusters[plan.blocks], p.token_tiles));
   ASSERT_GE(plan.stages, kWarpgroups);
   ASSERT_LE(plan.stages, kMostStages);
-  ASSERT_GT(plan.early, 0);
-  ASSERT_LE(plan.early, plan.stages);
   ASSERT_LE(p.fixed_bytes + plan.windows.most() * p.window_bytes +
                 plan.stages * p.stage_bytes,
             p.room);

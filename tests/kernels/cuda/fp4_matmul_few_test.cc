@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "kernels/cuda/fp4_matmul.h"
@@ -52,7 +53,9 @@ TEST_P(CudaFp4MatmulFew, SharedColumns) {
                            {40, 200, 11 * 128},  {70, 600, 12 * 128},
                            {4, 70, 256},         {16, 9000, 5 * 256},
                            {13, 300, 23 * 256},  {24, 4160, 9 * 256},
-                           {32, 100, 120 * 256}, {10, 17000, 2 * 256}}) {
+                           {32, 100, 120 * 256}, {10, 17000, 2 * 256},
+                           {6, 900, 20 * 256},   {11, 900, 18 * 256},
+                           {29, 300, 34 * 256}}) {
       if (s.cols % columns_of(kernel) != 0) continue;
       for (const int spread : {0, 6}) {
         ASSERT_NO_FATAL_FAILURE(
@@ -182,17 +185,19 @@ TEST(CudaFp4MatmulExtremes, SomeScalesFarFromOne) {
   WUSH_REQUIRE_GPU();
   kernels::cuda::DeviceInfo info;
   EXPECT_OK(kernels::cuda::device_info(&info));
-  const Shape s{20, 900, 768};
-  const auto groups = static_cast<std::size_t>(s.cols / 32);
   const auto decode = [](Operand& m) {
     m.values =
         testing::decode_by_specification(Format::kMxfp4, m.codes, m.scales);
   };
-  for (const bool tokens : {false, true}) {
+  // Rows of scales that are multiples of 16 bytes, and others.
+  for (const auto& [cols, tokens] :
+       {std::pair{768, false}, {768, true}, {1024, false}, {1024, true}}) {
+    const Shape s{20, 900, cols};
+    const auto groups = static_cast<std::size_t>(s.cols / 32);
     Operand a = make_operand(Format::kMxfp4, s.tokens, s.cols, 6, 1);
     Operand b = make_operand(Format::kMxfp4, s.features, s.cols, 6, 2);
     b.scales[70 * groups + 3] = 30;
-    b.scales[300 * groups + 23] = 160;
+    b.scales[300 * groups + 23] = 200;
     b.scales[301 * groups] = 151;
     b.scales[640 * groups + 12] = 86;
     for (std::size_t row = 400; row < 500; ++row) {
