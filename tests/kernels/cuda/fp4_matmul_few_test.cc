@@ -293,6 +293,55 @@ TEST(CudaFp4MatmulExtremes, GroupSumsAreExact) {
   }
 }
 
+// Every lane looks at scales of its own: a row of the smallest ones, for which
+// what is taken for granted gives 0, at every place of a warp's sixteen.
+TEST(CudaFp4MatmulExtremes, AnyRowMayHaveTheSmallestScales) {
+  WUSH_REQUIRE_GPU();
+  kernels::cuda::DeviceInfo info;
+  EXPECT_OK(kernels::cuda::device_info(&info));
+  if (info.architecture != 90) GTEST_SKIP() << "needs compute capability 9.0";
+  constexpr Format kFormat = Format::kMxfp4Ocp;  // no constant
+  for (const Shape& s : {Shape{16, 80, 512}, Shape{9, 80, 768}}) {
+    const Operand a = make_operand(kFormat, s.tokens, s.cols, 0, 1);
+    Operand b = make_operand(kFormat, s.features, s.cols, 0, 2);
+    const auto groups = static_cast<std::size_t>(s.cols / 32);
+    const DeviceBuffer<std::uint8_t> a_codes(a.codes), a_scales(a.scales),
+        b_codes(b.codes);
+    const DeviceBuffer<float> y(
+        static_cast<std::size_t>(s.tokens * s.features));
+    for (std::size_t row = 0; row < 80; row += 7) {
+      auto scales = b.scales;
+      std::fill_n(scales.begin() + static_cast<std::ptrdiff_t>(row * groups),
+                  groups, std::uint8_t{0});
+      b.values = testing::decode_by_specification(kFormat, b.codes, scales);
+      const DeviceBuffer<std::uint8_t> b_scales(scales);
+      EXPECT_OK(kernels::cuda::fp4_matmul(
+          MatmulKernel::kFewHopper, kFormat, s.cols,
+          {a_codes.get(), a_scales.get(), s.tokens, 0},
+          {b_codes.get(), b_scales.get(), s.features, 0},
+          {DataType::kFloat32, y.get(), nullptr}, nullptr, 0, nullptr));
+      const auto got = y.host();
+      for (std::int64_t m = 0; m < s.tokens; ++m) {
+        for (std::int64_t n = 0; n < s.features; ++n) {
+          double sum = 0, magnitude = 0;
+          for (std::int64_t k = 0; k < s.cols; ++k) {
+            const double term =
+                a.values[static_cast<std::size_t>(m * s.cols + k)] *
+                b.values[static_cast<std::size_t>(n * s.cols + k)];
+            sum += term, magnitude += std::abs(term);
+          }
+          // Group sums are exact, what is added to them is rounded: at most 24
+          // additions and as many products, 2^-24 each.
+          ASSERT_NEAR(static_cast<double>(
+                          got[static_cast<std::size_t>(m * s.features + n)]),
+                      sum, magnitude * 0x1p-18)
+              << "row " << row << ": token " << m << ", feature " << n;
+        }
+      }
+    }
+  }
+}
+
 // Tokens whose groups' scales lie further apart than operands have room for.
 TEST(CudaFp4MatmulExtremes, TokensFarApart) {
   WUSH_REQUIRE_GPU();
