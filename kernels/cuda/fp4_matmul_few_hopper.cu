@@ -166,7 +166,7 @@ struct WeightMaps {
 
 // Stages under way while the ring is filled for the first time. Tokens come
 // behind all that has been asked for: with the whole ring 0.2 to 0.4 us later,
-// and mxfp4 took 2 % longer. One does not keep the memory busy (10 %).
+// and mxfp4 took 2 % longer. One does not keep the memory busy (9 %).
 constexpr int kUnderWay = 2;
 
 // The warp that copies the weights. announce() is called behind the first

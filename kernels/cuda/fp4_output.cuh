@@ -18,35 +18,36 @@ struct MmaOutput {
 
   __device__ void store(std::int64_t m, std::int64_t n, std::int64_t features,
                         float sum) const {
-    float value = sum * constant;
-    if (bias != nullptr) value += bias[n];
-    const std::int64_t index = m * features + n;
-    if (wide != nullptr) {
-      wide[index] = value;
-    } else {
-      narrow[index] = __float2bfloat16_rn(value);
-    }
+    const float value = finish(n, sum);
+    write(m * features + n, value);
   }
 
   // What a lane holds of a tile of W x^T: of tokens m and m + 1 feature n, then
   // of both feature n + 8.
   __device__ void store(std::int64_t m, std::int64_t tokens, std::int64_t n,
                         std::int64_t features, const float4& sum) const {
-    float values[4] = {sum.x, sum.y, sum.z, sum.w};
+    const float values[4] = {sum.x, sum.y, sum.z, sum.w};
     const std::int64_t first = m * features + n;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const std::int64_t row = n + i / 2 * 8;
       if (m + i % 2 >= tokens || row >= features) continue;
-      float value = values[i] * constant;
-      if (bias != nullptr) value += bias[row];
-      const std::int64_t index =
-          first + i / 2 * 8 + (i % 2 == 0 ? 0 : features);
-      if (wide != nullptr) {
-        wide[index] = value;
-      } else {
-        narrow[index] = __float2bfloat16_rn(value);
-      }
+      const float value = finish(row, values[i]);
+      write(first + i / 2 * 8 + (i % 2 == 0 ? 0 : features), value);
+    }
+  }
+
+ private:
+  __device__ float finish(std::int64_t n, float sum) const {
+    float value = sum * constant;
+    if (bias != nullptr) value += bias[n];
+    return value;
+  }
+  __device__ void write(std::int64_t index, float value) const {
+    if (wide != nullptr) {
+      wide[index] = value;
+    } else {
+      narrow[index] = __float2bfloat16_rn(value);
     }
   }
 };
