@@ -138,11 +138,6 @@ TEST(CudaFp4MatmulExtremes, ScalesFarApart) {
        {MatmulKernel::kSmall, MatmulKernel::kAuto, MatmulKernel::kFewHopper,
         MatmulKernel::kBatch}) {
     if (is_for_hopper(kernel) && info.architecture != 90) continue;
-    std::int64_t bytes = 0;
-    EXPECT_OK(kernels::cuda::fp4_matmul_workspace(
-        kernel, Format::kMxfp4, s.tokens, s.features, s.cols, &bytes));
-    const DeviceBuffer<std::uint8_t> workspace(static_cast<std::size_t>(bytes) +
-                                               1);
     Operand a = make_operand(Format::kMxfp4, s.tokens, s.cols, 0, 1);
     Operand b = make_operand(Format::kMxfp4, s.features, s.cols, 0, 2);
     for (auto& scale : a.scales) scale = 252;
@@ -151,26 +146,14 @@ TEST(CudaFp4MatmulExtremes, ScalesFarApart) {
         testing::decode_by_specification(Format::kMxfp4, a.codes, a.scales);
     b.values =
         testing::decode_by_specification(Format::kMxfp4, b.codes, b.scales);
-    DeviceBuffer<std::uint8_t> a_codes(a.codes), a_scales(a.scales),
-        b_codes(b.codes), b_scales(b.scales);
-    DeviceBuffer<float> y(20 * 24);
-    EXPECT_OK(kernels::cuda::fp4_matmul(
-        kernel, Format::kMxfp4, s.cols,
-        {a_codes.get(), a_scales.get(), s.tokens, 0},
-        {b_codes.get(), b_scales.get(), s.features, 0},
-        {DataType::kFloat32, y.get(), nullptr}, workspace.get(), bytes,
-        nullptr));
-    const auto got = y.host();
+    std::vector<float> got;
+    ASSERT_NO_FATAL_FAILURE(
+        testing::multiply(kernel, Format::kMxfp4, s, a, b, &got));
     for (std::int64_t m = 0; m < s.tokens; ++m) {
       for (std::int64_t n = 0; n < s.features; ++n) {
-        double sum = 0;
-        for (std::int64_t k = 0; k < s.cols; ++k) {
-          sum += a.values[static_cast<std::size_t>(m * s.cols + k)] *
-                 b.values[static_cast<std::size_t>(n * s.cols + k)];
-        }
         // All terms are small integers times one power of two: exact but for
         // the constant.
-        const double want = sum / 9;
+        const double want = testing::sum_products(s, a, b, m, n).sum / 9;
         ASSERT_NEAR(static_cast<double>(
                         got[static_cast<std::size_t>(m * s.features + n)]),
                     want, std::abs(want) * std::ldexp(1.0, -22));
@@ -264,28 +247,17 @@ TEST(CudaFp4MatmulExtremes, GroupSumsAreExact) {
     }
     a.values = testing::decode_by_specification(kFormat, a.codes, a.scales);
     b.values = testing::decode_by_specification(kFormat, b.codes, b.scales);
-    const DeviceBuffer<std::uint8_t> a_codes(a.codes), a_scales(a.scales),
-        b_codes(b.codes), b_scales(b.scales);
-    const DeviceBuffer<float> y(
-        static_cast<std::size_t>(s.tokens * s.features));
     for (const MatmulKernel kernel :
          {MatmulKernel::kSmall, MatmulKernel::kFewHopper}) {
       if (is_for_hopper(kernel) && info.architecture != 90) continue;
-      EXPECT_OK(kernels::cuda::fp4_matmul(
-          kernel, kFormat, s.cols, {a_codes.get(), a_scales.get(), s.tokens, 0},
-          {b_codes.get(), b_scales.get(), s.features, 0},
-          {DataType::kFloat32, y.get(), nullptr}, nullptr, 0, nullptr));
-      const auto got = y.host();
+      std::vector<float> got;
+      ASSERT_NO_FATAL_FAILURE(
+          testing::multiply(kernel, kFormat, s, a, b, &got));
       for (std::int64_t m = 0; m < s.tokens; ++m) {
         for (std::int64_t n = 0; n < s.features; ++n) {
-          double sum = 0;
-          for (std::int64_t k = 0; k < s.cols; ++k) {
-            sum += a.values[static_cast<std::size_t>(m * s.cols + k)] *
-                   b.values[static_cast<std::size_t>(n * s.cols + k)];
-          }
           ASSERT_EQ(static_cast<double>(
                         got[static_cast<std::size_t>(m * s.features + n)]),
-                    sum)
+                    testing::sum_products(s, a, b, m, n).sum)
               << kernel_name(kernel) << ", token " << m << ", feature " << n;
         }
       }
@@ -303,38 +275,24 @@ TEST(CudaFp4MatmulExtremes, AnyRowMayHaveTheSmallestScales) {
   constexpr Format kFormat = Format::kMxfp4Ocp;  // no constant
   for (const Shape& s : {Shape{16, 80, 512}, Shape{9, 80, 768}}) {
     const Operand a = make_operand(kFormat, s.tokens, s.cols, 0, 1);
-    Operand b = make_operand(kFormat, s.features, s.cols, 0, 2);
+    const Operand usual = make_operand(kFormat, s.features, s.cols, 0, 2);
     const auto groups = static_cast<std::size_t>(s.cols / 32);
-    const DeviceBuffer<std::uint8_t> a_codes(a.codes), a_scales(a.scales),
-        b_codes(b.codes);
-    const DeviceBuffer<float> y(
-        static_cast<std::size_t>(s.tokens * s.features));
     for (std::size_t row = 0; row < 80; row += 7) {
-      auto scales = b.scales;
-      std::fill_n(scales.begin() + static_cast<std::ptrdiff_t>(row * groups),
+      Operand b = usual;
+      std::fill_n(b.scales.begin() + static_cast<std::ptrdiff_t>(row * groups),
                   groups, std::uint8_t{0});
-      b.values = testing::decode_by_specification(kFormat, b.codes, scales);
-      const DeviceBuffer<std::uint8_t> b_scales(scales);
-      EXPECT_OK(kernels::cuda::fp4_matmul(
-          MatmulKernel::kFewHopper, kFormat, s.cols,
-          {a_codes.get(), a_scales.get(), s.tokens, 0},
-          {b_codes.get(), b_scales.get(), s.features, 0},
-          {DataType::kFloat32, y.get(), nullptr}, nullptr, 0, nullptr));
-      const auto got = y.host();
+      b.values = testing::decode_by_specification(kFormat, b.codes, b.scales);
+      std::vector<float> got;
+      ASSERT_NO_FATAL_FAILURE(
+          testing::multiply(MatmulKernel::kFewHopper, kFormat, s, a, b, &got));
       for (std::int64_t m = 0; m < s.tokens; ++m) {
         for (std::int64_t n = 0; n < s.features; ++n) {
-          double sum = 0, magnitude = 0;
-          for (std::int64_t k = 0; k < s.cols; ++k) {
-            const double term =
-                a.values[static_cast<std::size_t>(m * s.cols + k)] *
-                b.values[static_cast<std::size_t>(n * s.cols + k)];
-            sum += term, magnitude += std::abs(term);
-          }
-          // Group sums are exact, what is added to them is rounded: at most 24
-          // additions and as many products, 2^-24 each.
+          const auto [sum, magnitude] = testing::sum_products(s, a, b, m, n);
+          // Group sums are exact, and so are products with scales; what is
+          // added to 24 groups and 3 windows or fewer is rounded, 2^-24 each.
           ASSERT_NEAR(static_cast<double>(
                           got[static_cast<std::size_t>(m * s.features + n)]),
-                      sum, magnitude * 0x1p-18)
+                      sum, magnitude * 0x1p-19)
               << "row " << row << ": token " << m << ", feature " << n;
         }
       }

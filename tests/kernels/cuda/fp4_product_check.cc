@@ -78,6 +78,35 @@ bool is_for_hopper(MatmulKernel kernel) {
          kernel == MatmulKernel::kHopper;
 }
 
+ProductSum sum_products(const ProductShape& s, const Fp4Operand& a,
+                        const Fp4Operand& b, std::int64_t m, std::int64_t n) {
+  ProductSum of;
+  for (std::int64_t k = 0; k < s.cols; ++k) {
+    const double product = a.values[static_cast<std::size_t>(m * s.cols + k)] *
+                           b.values[static_cast<std::size_t>(n * s.cols + k)];
+    of.sum += product;
+    of.magnitude += std::abs(product);
+  }
+  return of;
+}
+
+void multiply(MatmulKernel kernel, Format format, const ProductShape& s,
+              const Fp4Operand& a, const Fp4Operand& b,
+              std::vector<float>* result) {
+  const DeviceBuffer<std::uint8_t> a_codes(a.codes), a_scales(a.scales),
+      b_codes(b.codes), b_scales(b.scales);
+  std::int64_t bytes = 0;
+  EXPECT_OK(kernels::cuda::fp4_matmul_workspace(kernel, format, s.tokens,
+                                                s.features, s.cols, &bytes));
+  const DeviceBuffer<std::uint8_t> workspace(static_cast<std::size_t>(bytes));
+  const DeviceBuffer<float> y(static_cast<std::size_t>(s.tokens * s.features));
+  EXPECT_OK(kernels::cuda::fp4_matmul(
+      kernel, format, s.cols, {a_codes.get(), a_scales.get(), s.tokens, 0},
+      {b_codes.get(), b_scales.get(), s.features, 0},
+      {DataType::kFloat32, y.get(), nullptr}, workspace.get(), bytes, nullptr));
+  *result = y.host();
+}
+
 void check_operands(MatmulKernel kernel, Format format, const ProductShape& s,
                     DataType type, bool with_bias, const Fp4Operand& a,
                     const Fp4Operand& b) {
@@ -110,14 +139,7 @@ void check_operands(MatmulKernel kernel, Format format, const ProductShape& s,
   const double unit = numerics::describe(format).unit;
   for (std::int64_t m = 0; m < s.tokens; ++m) {
     for (std::int64_t n = 0; n < s.features; ++n) {
-      double sum = 0, magnitude = 0;
-      for (std::int64_t k = 0; k < s.cols; ++k) {
-        const double product =
-            a.values[static_cast<std::size_t>(m * s.cols + k)] *
-            b.values[static_cast<std::size_t>(n * s.cols + k)];
-        sum += product;
-        magnitude += std::abs(product);
-      }
+      auto [sum, magnitude] = sum_products(s, a, b, m, n);
       sum *= unit * unit;
       magnitude *= unit * unit;
       const auto i = static_cast<std::size_t>(m * s.features + n);

@@ -32,6 +32,20 @@ std::int64_t columns_of(kernels::cuda::MatmulKernel kernel);
 // Whether it is for compute capability 9.0 only.
 bool is_for_hopper(kernels::cuda::MatmulKernel kernel);
 
+// The sum of the products of token m and feature n in double, and that of their
+// magnitudes, both but for the units.
+struct ProductSum {
+  double sum = 0, magnitude = 0;
+};
+ProductSum sum_products(const ProductShape& shape, const Fp4Operand& x,
+                        const Fp4Operand& w, std::int64_t m, std::int64_t n);
+
+// A kernel's x w^T [tokens, features] in float32. Fails the test where it is
+// refused.
+void multiply(kernels::cuda::MatmulKernel kernel, numerics::Format format,
+              const ProductShape& shape, const Fp4Operand& x,
+              const Fp4Operand& w, std::vector<float>* y);
+
 // Fails the test where an output of x [tokens, cols] and w [features, cols]
 // differs from the sum in double by more than the matrix units may, or where
 // settled weights change a bit of it.
