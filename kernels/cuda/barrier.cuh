@@ -71,33 +71,18 @@ __device__ inline void barrier_wait(std::uint64_t* barrier, unsigned parity) {
 #endif
 }
 
-// The address, for the cluster, of what lies in block `rank`'s shared memory
-// where this block has `place`.
-__device__ inline unsigned address_of(const void* place, int rank) {
-  unsigned there = 0;
-#if __CUDA_ARCH__ >= 900
-  asm("mapa.shared::cluster.u32 %0, %1, %2;"
-      : "=r"(there)
-      : "r"(shared_address(place)), "r"(rank));
-#endif
-  return there;
-}
-// Writes to this place of block `rank`'s shared memory; counts the bytes on the
-// barrier that it has where this block has `barrier`.
-__device__ inline void store_async_of(float* place, int rank, float value,
-                                      std::uint64_t* barrier) {
+// Writes to a place of a block's shared memory and counts the bytes on a
+// barrier of that block, both given as address_of does.
+__device__ inline void store_async(unsigned place, float value,
+                                   unsigned barrier) {
 #if __CUDA_ARCH__ >= 900
   asm volatile(
-      "{\n.reg .b32 there, counter;\n"
-      "mapa.shared::cluster.u32 there, %0, %1;\n"
-      "mapa.shared::cluster.u32 counter, %3, %1;\n"
       "st.async.shared::cluster.mbarrier::complete_tx::bytes.f32 "
-      "[there], %2, [counter];\n}" ::"r"(shared_address(place)),
-      "r"(rank), "f"(value), "r"(shared_address(barrier))
+      "[%0], %1, [%2];" ::"r"(place),
+      "f"(value), "r"(barrier)
       : "memory");
 #endif
 }
-// The same with both addresses given as address_of does.
 __device__ inline void store_async(unsigned place, float4 value,
                                    unsigned barrier) {
 #if __CUDA_ARCH__ >= 900

@@ -64,12 +64,10 @@ __device__ inline void cluster_sync() {
 __device__ inline float4 load_shared_of(const float4* place, int rank) {
   float4 v = {};
 #if __CUDA_ARCH__ >= 900
-  asm volatile(
-      "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %4, %5;\n"
-      "ld.shared::cluster.v4.f32 {%0,%1,%2,%3}, [there];\n}"
-      : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-      : "r"(shared_address(place)), "r"(rank)
-      : "memory");
+  asm volatile("ld.shared::cluster.v4.f32 {%0,%1,%2,%3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "r"(address_of(place, rank))
+               : "memory");
 #endif
   return v;
 }

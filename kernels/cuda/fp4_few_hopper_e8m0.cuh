@@ -115,8 +115,8 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
         words[i + 1][0] = four[2], words[i + 1][1] = four[3];
       }
     };
-    const auto scales_of = [&](int row) {
-      const auto place = PairOfScales<F>::place(row, window);
+    const auto scales_of = [&](int feature) {
+      const auto place = PairOfScales<F>::place(feature, window);
       return *reinterpret_cast<const uint2*>(from.rows + place);
     };
     const Scales scales = {
@@ -270,7 +270,7 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
     unsigned most = max(own[0], own[1]);
     most = max(most, __shfl_xor_sync(kFullWarp, most, 8));
     most = max(most, __shfl_xor_sync(kFullWarp, most, 16));
-    bool all_usual = true;
+    bool both_usual = true;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const uint4& four = packed.words[half];
@@ -290,9 +290,9 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
       to.factors[group + kHalf * half][8 * tile + token] =
           base == 255 ? __uint_as_float(0x7fffffffu)
                       : e8m0_value(static_cast<int>(base) - kProductShift);
-      all_usual &= usual;
+      both_usual &= usual;
     }
-    return all_usual;
+    return both_usual;
   }
 
   // use(half, i, products) for the groups of every half of a window; the four

@@ -62,8 +62,9 @@ class GroupSums {
 #pragma unroll
     for (int i = 0; i < kTokenTiles * 4; ++i) {
       const int place = first + offset(i), block = plan_.by_share.divide(place);
-      store_async_of(memory_ + from * share_ + (place - block * share_), block,
-                     sum[i / 4][i % 4], &barriers_->arrived);
+      store_async(
+          address_of(memory_ + from * share_ + (place - block * share_), block),
+          sum[i / 4][i % 4], address_of(&barriers_->arrived, block));
     }
   }
 

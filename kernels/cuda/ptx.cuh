@@ -11,6 +11,18 @@ __device__ inline unsigned shared_address(const void* p) {
   return static_cast<unsigned>(__cvta_generic_to_shared(p));
 }
 
+// The address, for the cluster, of what lies in block `rank`'s shared memory
+// where this block has `place`.
+__device__ inline unsigned address_of(const void* place, int rank) {
+  unsigned there = 0;
+#if __CUDA_ARCH__ >= 900
+  asm("mapa.shared::cluster.u32 %0, %1, %2;"
+      : "=r"(there)
+      : "r"(shared_address(place)), "r"(rank));
+#endif
+  return there;
+}
+
 // Copies 16 bytes to an address in shared memory without passing registers;
 // zeros instead when not `valid`.
 __device__ inline void copy_async_16(unsigned to, const void* from,
