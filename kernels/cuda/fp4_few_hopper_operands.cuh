@@ -46,7 +46,7 @@ struct WindowRange {
   // How many make the stage of the ring that begins `window` behind the first:
   // two, of which the first is an even one of the matrix.
   __device__ int stage(int window) const {
-    return min(kPair - (first + window) % kPair, count - window);
+    return min(kPair - ((first + window) & (kPair - 1)), count - window);
   }
 };
 

@@ -12,8 +12,8 @@
 //  - no branch on scales: those that allow this are taken for granted (mxfp4),
 //    and a tile with others, or with such tokens, is multiplied again, which is
 //    rare;
-//  - sums that wait for nobody: a warp sends its sums of a tile to those that
-//    add them, and goes on; they are added while the next tile is multiplied;
+//  - sums that wait for nobody: a warp sends its sums of a tile and goes on;
+//    warps of their own add them while the next tile is multiplied;
 //  - a short way to the tokens, for which everything waits: until the ring is
 //    full, no more weights are asked for at a time than keep the memory busy;
 //  - no gap between launches: the next one begins while this one ends and
@@ -46,49 +46,49 @@ constexpr const char* kName = "fp4_matmul";
 // block's other barriers are set up.
 constexpr int kDecoded = 1, kReady = 2;
 
-// With 32 tokens the 128 registers that 13 warps leave a thread are too few:
+// With 32 tokens the 128 registers that 16 warps leave a thread are too few:
 // operands spill, or instructions wait for each other (mxfp4: 4 % slower). Then
-// a whole warpgroup stands beside the three that multiply, one warp of which
-// works: that group's registers go to the others. Where 128 do, more warps cost
-// 0.7 %.
+// registers of the fourth warpgroup go to the three that multiply.
 template <int kTokenTiles>
 constexpr bool kMoreRegisters = kTokenTiles == 4;
-template <int kTokenTiles>
-constexpr int kLaunchedThreads = kMoreRegisters<kTokenTiles>
-                                     ? 128 * (kWarpgroups + 1)
-                                     : kThreads;
 
-// Shared memory.
+// Shared memory: as many stages, windows of tokens and sums as the plan says.
 template <Family F, int kTokenTiles>
 struct Memory {
   using Sums = ClusterSums<kTokenTiles>;
   using TokenWindow = typename Operands<F, kTokenTiles>::TokenWindow;
   using StageCodes = WindowCodes[kPair];
-  struct Warp {
-    float4 sums[Sums::kRoom];
-    typename Sums::Barriers barriers;
-  };
   struct Fixed {
-    // As the 32-byte swizzle wants them, which mxfp4's do without.
-    alignas(F == Family::kPowerOfTwo ? 128
-                                     : 256) PairOfScales<F> scales[kMostStages];
-    Warp warps[kWarps];
+    typename Sums::Barriers sums[kWarpgroups];
     std::uint64_t full[kMostStages], empty[kMostStages];
   };
-  static_assert(sizeof(TokenWindow) % alignof(Fixed) == 0);
-  // And what makes the first stage a multiple of 1024, beside stages and
-  // windows.
+  // As the 32-byte swizzle of scales wants it, which mxfp4's do without.
+  static_assert(sizeof(TokenWindow) % (F == Family::kPowerOfTwo ? 128 : 256) ==
+                0);
+  static constexpr int kStageBytes =
+      sizeof(StageCodes) + sizeof(PairOfScales<F>);
+  // And what makes the first stage a multiple of 1024.
   static constexpr int kFixedBytes = sizeof(Fixed) + 1023;
 
   StageCodes* codes;
   TokenWindow* tokens;
+  PairOfScales<F>* scales;
+  float4* quads;  // ClusterSums, of each warpgroup
   Fixed* fixed;
 
   __device__ Memory(unsigned char* start, const Plan& plan) {
     start += -shared_address(start) & 1023u;
     codes = reinterpret_cast<StageCodes*>(start);
     tokens = reinterpret_cast<TokenWindow*>(codes + plan.stages);
-    fixed = reinterpret_cast<Fixed*>(tokens + plan.windows.most());
+    scales = reinterpret_cast<PairOfScales<F>*>(tokens + plan.windows.most());
+    quads = reinterpret_cast<float4*>(scales + plan.stages);
+    fixed = reinterpret_cast<Fixed*>(quads + kWarpgroups * plan.group_quads());
+  }
+  static int bytes(const Plan& plan) {
+    return kFixedBytes +
+           plan.windows.most() * static_cast<int>(sizeof(TokenWindow)) +
+           plan.stages * kStageBytes +
+           kWarpgroups * plan.group_quads() * kQuadBytes;
   }
 };
 
@@ -163,6 +163,10 @@ struct WeightMaps {
   CUtensorMap codes, scales;
   bool has_scales;
 };
+template <Family F>
+__device__ inline bool has_scales(const WeightMaps& maps) {
+  return F != Family::kPowerOfTwo || maps.has_scales;
+}
 
 // Stages under way while the ring is filled for the first time. Tokens come
 // behind all that has been asked for: with the whole ring 0.2 to 0.4 us later,
@@ -178,6 +182,7 @@ __device__ inline void copy_weights(const Memory<F, kTokenTiles>& memory,
                                     int stages, const auto& announce) {
   using Scales = PairOfScales<F>;
   const int lane = threadIdx.x % 32;
+  const bool tensor_scales = has_scales<F>(maps);
   auto& fixed = *memory.fixed;
   int slot = 0;
   unsigned parity = 1;
@@ -194,20 +199,20 @@ __device__ inline void copy_weights(const Memory<F, kTokenTiles>& memory,
     if (lane == 0) {
       barrier_expect(
           full, static_cast<unsigned>(count * sizeof(WindowCodes) +
-                                      (maps.has_scales ? sizeof(Scales) : 0)));
+                                      (tensor_scales ? sizeof(Scales) : 0)));
       for (int i = 0; i < count; ++i) {
         copy_box(&memory.codes[slot][i], &maps.codes,
                  (first + i) * (kWindow / 2), static_cast<int>(row), full);
       }
-      if (maps.has_scales) {
-        copy_box(&fixed.scales[slot], &maps.scales,
+      if (tensor_scales) {
+        copy_box(&memory.scales[slot], &maps.scales,
                  first / kPair * kPair * Scales::kBytes, static_cast<int>(row),
                  full);
       }
     }
     __syncwarp();
-    if (!maps.has_scales) {
-      copy_scales(&fixed.scales[slot], w, row, first, count);
+    if (!tensor_scales) {
+      copy_scales(&memory.scales[slot], w, row, first, count);
       barrier_arrive_after_copies(full);
     }
     if (tile == 0 && window == 0) announce();
@@ -215,21 +220,19 @@ __device__ inline void copy_weights(const Memory<F, kTokenTiles>& memory,
   });
 }
 
-// A warpgroup's tiles. `usual`: all tokens are, as Operands tells.
-// store(tile, place, sums) as ClusterSums::add calls it.
+// A warpgroup's tiles. `usual`: all tokens are, as Operands tells. done(index,
+// sums): what a warp has of the `index`th of them.
 template <Family F, int kTokenTiles>
 __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
                                       const OperandRows<F>& w,
-                                      const Share& share, const Plan& plan,
-                                      bool usual, const auto& sums,
-                                      const auto& store) {
+                                      const Share& share, int stages,
+                                      bool usual, const auto& done) {
   const int group = static_cast<int>(threadIdx.x / 128);
   auto& fixed = *memory.fixed;
-  int slot = group;
+  int slot = group, index = 0;
   unsigned parity = 0;
 #pragma unroll 1
-  for (int tile = group, index = 0; tile < share.tiles;
-       tile += kWarpgroups, ++index) {
+  for (int tile = group; tile < share.tiles; tile += kWarpgroups, ++index) {
     Operands<F, kTokenTiles> products;
     const int step = min(kWarpgroups, share.tiles - tile + group);
 #pragma unroll 1
@@ -241,7 +244,7 @@ __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
       barrier_wait(&fixed.empty[slot], parity ^ 1);
       barrier_wait(&fixed.full[slot], parity);
       const auto multiply = [&](int i, bool last) {
-        products.add(memory.codes[slot][i], fixed.scales[slot],
+        products.add(memory.codes[slot][i], memory.scales[slot],
                      share.windows.first + window + i,
                      memory.tokens[window + i], [&] {
                        __syncwarp();
@@ -253,122 +256,177 @@ __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
       multiply(0, count == 1);
       if (count > 1) multiply(1, true);
       slot += step;
-      if (slot >= plan.stages) slot -= plan.stages, parity ^= 1;
-      if (window == 0 && index > 0 && plan.blocks > 1) {
-        sums.add(index - 1, true, [&](int place, const float4& total) {
-          store(tile - kWarpgroups, place, total);
-        });
-      }
+      if (slot >= stages) slot -= stages, parity ^= 1;
     }
     const std::int64_t row = (share.tile + tile) * kFeatures +
                              threadIdx.x % 128 / 32 * kRows +
                              threadIdx.x % 32 / 4;
     products.complete(w, row, share.windows, memory.tokens, usual);
-    const auto& sum = products.sum;
-    if (plan.blocks == 1) {
-#pragma unroll
-      for (int j = 0; j < kTokenTiles; ++j) {
-        store(tile, static_cast<int>(32 * j + threadIdx.x % 32),
-              make_float4(sum[4 * j], sum[4 * j + 1], sum[4 * j + 2],
-                          sum[4 * j + 3]));
-      }
-      continue;
-    }
-    sums.send(sum, index);
-    if (tile + kWarpgroups >= share.tiles) {
-      sums.add(index, false, [&](int place, const float4& total) {
-        store(tile, place, total);
-      });
-    }
+    done(index, products.sum);
   }
 }
 
-// Needs cols % 256 == 0.
-template <Family F, int kTokenTiles>
-__global__ __launch_bounds__(
-    kLaunchedThreads<kTokenTiles>,
-    1) void few_hopper_matmul_kernel(const __grid_constant__ WeightMaps maps,
-                                     OperandRows<F> w, bool settled,
-                                     OperandRows<F> x, MmaOutput out,
-                                     const __grid_constant__ Plan plan) {
-  extern __shared__ unsigned char dynamic[];
-  const Memory<F, kTokenTiles> memory(dynamic, plan);
-  auto& fixed = *memory.fixed;
-  const int rank = cluster_rank(), cluster = cluster_index();
-  const Share share{
-      {static_cast<int>(plan.windows.first(rank)), plan.windows.count(rank)},
-      plan.tiles.first(cluster),
-      plan.tiles.count(cluster)};
-  const int warp = static_cast<int>(threadIdx.x / 32);
-  const std::int64_t token = blockIdx.y * std::int64_t{8 * kTokenTiles};
+template <Family F>
+struct Arguments {
+  WeightMaps maps;
+  OperandRows<F> w;
+  bool settled;
+  OperandRows<F> x;
+  MmaOutput out;
+  Plan plan;
+};
 
-  allow_next_launch();
+// A block's place in the launch, and what its warps do there. Each role finds
+// its own values: what two of them share would be alive, and spill, where
+// registers are given away.
+template <Family F, int kTokenTiles>
+struct Block {
+  using Sums = ClusterSums<kTokenTiles>;
+
+  const Arguments<F>& arguments;
+  const Plan& plan = arguments.plan;
+  Memory<F, kTokenTiles> memory;
+  Share share;
+  std::int64_t token = blockIdx.y * std::int64_t{8 * kTokenTiles};
+
+  __device__ Block(unsigned char* shared, const Arguments<F>& a)
+      : arguments(a), memory(shared, a.plan) {
+    const int rank = cluster_rank(), cluster = cluster_index();
+    share = {
+        {static_cast<int>(plan.windows.first(rank)), plan.windows.count(rank)},
+        plan.tiles.first(cluster),
+        plan.tiles.count(cluster)};
+  }
+
   // Others of the block, or of the cluster, use the barriers of this warp.
-  const auto announce = [&] {
+  __device__ void announce() const {
     if (plan.blocks > 1) {
       cluster_arrive_relaxed();
     } else {
       wait_at_barrier<kReady>(kThreads);
     }
-  };
-  constexpr bool kMore = kMoreRegisters<kTokenTiles>;
-  if (warp >= kWarps) {
-    if constexpr (kMore) {
-      give_registers<56>();
-      if (warp > kWarps) return;
-    }
+  }
+  __device__ Sums sums_of(int group) const {
+    return {memory.quads + group * plan.group_quads(),
+            memory.fixed->sums[group], plan};
+  }
+  // For sums of a group's `index`th tile: what lane place % 32 of a warp holds
+  // of 16 features, and of tile place / 32 of tokens.
+  __device__ auto store_of(int group, int index) const {
+    const MmaTile tile = arguments.out.tile(
+        token, arguments.x.rows,
+        (share.tile + index * kWarpgroups + group) * kFeatures,
+        arguments.w.rows);
+    return [tile](unsigned warp, unsigned place, const float4& sum) {
+      tile.store(static_cast<int>(place / 32 * 8 + place % 4 * 2),
+                 static_cast<int>(warp * kRows + place % 32 / 4), sum);
+    };
+  }
+  __device__ int tiles_of(int group) const {
+    return (share.tiles - group + kWarpgroups - 1) / kWarpgroups;
+  }
+
+  // The warp that copies weights.
+  __device__ void copy() const {
     if (threadIdx.x % 32 == 0) {
       for (int i = 0; i < plan.stages; ++i) {
         // The bytes, and all lanes' copies of scales; four warps.
-        barrier_init(&fixed.full[i], maps.has_scales ? 1 : 1 + 32);
-        barrier_init(&fixed.empty[i], 4);
+        barrier_init(&memory.fixed->full[i],
+                     has_scales<F>(arguments.maps) ? 1 : 1 + 32);
+        barrier_init(&memory.fixed->empty[i], 4);
       }
       fence_barrier_init();
     }
     __syncwarp();
-    if (!settled) {
-      prefetch_weights(maps.codes, share);
+    if (!arguments.settled) {
+      prefetch_weights(arguments.maps.codes, share);
       wait_for_previous_launch();
     }
-    copy_weights(memory, maps, w, share, plan.stages, announce);
+    copy_weights(memory, arguments.maps, arguments.w, share, plan.stages,
+                 [&] { announce(); });
     if (plan.blocks > 1) cluster_wait();
-    return;
   }
-  if constexpr (kMore) take_registers<152>();
-  auto& own = fixed.warps[warp];
-  const ClusterSums<kTokenTiles> sums(own.sums, &own.barriers, plan);
-  if (threadIdx.x % 32 == 0) {
-    sums.init();
-    fence_barrier_init();
-  }
-  __syncwarp();
-  announce();
-  // All clusters asking for the same lines took longer.
-  if (cluster < 4) prefetch_tokens<F, kTokenTiles>(x, token, share);
-  const bool own_usual = Operands<F, kTokenTiles>::decode_tokens(
-      memory.tokens, x, token, share.windows,
-      [] { wait_for_previous_launch(); });
-  fence_shared_writes();
-  const bool usual = all_at_barrier<kDecoded>(32 * kWarps, own_usual);
-  if (plan.blocks > 1) cluster_wait();  // the others' barriers
 
-  // What lane place % 32 holds of 16 features and of tile place / 32 of tokens.
-  const auto store = [&](int tile, int place, const float4& sum) {
-    const std::int64_t m = token + place / 32 * 8 + place % 4 * 2;
-    const std::int64_t n =
-        (share.tile + tile) * kFeatures + warp % 4 * kRows + place % 32 / 4;
-    out.store(m, x.rows, n, w.rows, sum);
-  };
-  multiply_tiles(memory, w, share, plan, usual, sums, store);
+  // The warp that adds sums of a group.
+  __device__ void add(int group) const {
+    const Sums sums = sums_of(group);
+    if (threadIdx.x % 32 == 0) {
+      sums.init();
+      fence_barrier_init();
+    }
+    __syncwarp();
+    announce();
+    if (plan.blocks == 1) return;
+    wait_for_previous_launch();  // before anything is written
+    cluster_wait();
+    sums.add_but_last(tiles_of(group),
+                      [&](int index) { return store_of(group, index); });
+  }
+
+  // The warps that multiply.
+  __device__ void multiply() const {
+    const int warp = static_cast<int>(threadIdx.x / 32), group = warp / 4;
+    const Sums sums = sums_of(group);
+    const typename Sums::Places places(sums);
+    announce();
+    // All clusters asking for the same lines took longer.
+    if (cluster_index() < 4) {
+      prefetch_tokens<F, kTokenTiles>(arguments.x, token, share);
+    }
+    const bool own_usual = Operands<F, kTokenTiles>::decode_tokens(
+        memory.tokens, arguments.x, token, share.windows,
+        [] { wait_for_previous_launch(); });
+    fence_shared_writes();
+    const bool usual = all_at_barrier<kDecoded>(32 * kWarps, own_usual);
+    if (plan.blocks > 1) cluster_wait();  // the others' barriers
+    multiply_tiles(memory, arguments.w, share, plan.stages, usual,
+                   [&](int index, const auto& sum) {
+                     if (plan.blocks > 1) {
+                       places.send(sum, index);
+                       return;
+                     }
+                     const auto store = store_of(group, index);
+#pragma unroll
+                     for (int j = 0; j < kTokenTiles; ++j) {
+                       store(warp % 4,
+                             static_cast<int>(32 * j + threadIdx.x % 32),
+                             make_float4(sum[4 * j], sum[4 * j + 1],
+                                         sum[4 * j + 2], sum[4 * j + 3]));
+                     }
+                   });
+    const int tiles = tiles_of(group);
+    if (plan.blocks > 1 && tiles > 0) {
+      sums.add(tiles - 1, threadIdx.x % 128, 128, store_of(group, tiles - 1));
+    }
+  }
+};
+
+// Needs cols % 256 == 0.
+template <Family F, int kTokenTiles>
+__global__ __launch_bounds__(kThreads, 1) void few_hopper_matmul_kernel(
+    const __grid_constant__ Arguments<F> arguments) {
+  extern __shared__ unsigned char dynamic[];
+  constexpr bool kMore = kMoreRegisters<kTokenTiles>;
+  const int warp = static_cast<int>(threadIdx.x / 32);
+  const Block<F, kTokenTiles> block(dynamic, arguments);
+  allow_next_launch();
+  if (warp >= kWarps) {
+    if constexpr (kMore) give_registers<56>();
+    if (warp == kWarps) {
+      block.copy();
+    } else {
+      block.add(warp - kWarps - 1);
+    }
+  } else {
+    if constexpr (kMore) take_registers<152>();
+    block.multiply();
+  }
 }
 
 template <Family F, int kTokenTiles>
 class Launcher {
   using M = Memory<F, kTokenTiles>;
   static constexpr auto* kKernel = few_hopper_matmul_kernel<F, kTokenTiles>;
-  static constexpr int kBlockThreads = kLaunchedThreads<kTokenTiles>;
-  static constexpr int kWindowBytes = sizeof(typename M::TokenWindow);
-  static constexpr int kStageBytes = sizeof(typename M::StageCodes);
 
  public:
   // Fails, or has no plan if the columns are too many.
@@ -378,12 +436,11 @@ class Launcher {
     const cudaError_t error = most_shared_memory(&most);
     if (error != cudaSuccess) return error;
     // Of the first device that asks: another one gets right results, too.
-    static const Resident resident =
-        query_resident(kKernel, kBlockThreads, most);
+    static const Resident resident = query_resident(kKernel, kThreads, most);
     *plan = choose_plan(
         {ceil_div(p.features, kFeatures), ceil_div(p.tokens, 8 * kTokenTiles),
          ceil_div(p.cols, kWindow), M::Sums::kQuads, most, M::kFixedBytes,
-         kWindowBytes, kStageBytes},
+         sizeof(typename M::TokenWindow), M::kStageBytes},
         resident);
     if (plan->blocks <= kPortableBlocks) return cudaSuccess;
     return cudaFuncSetAttribute(
@@ -417,14 +474,13 @@ class Launcher {
     const OperandRows<F> x{p.x.codes, p.x.scales, p.tokens, p.cols};
     const dim3 grid(static_cast<unsigned>(plan.clusters * plan.blocks),
                     static_cast<unsigned>(ceil_div(p.tokens, 8 * kTokenTiles)));
-    const int bytes = M::kFixedBytes + plan.windows.most() * kWindowBytes +
-                      plan.stages * kStageBytes;
-    return check(launch_overlapping(
-                     kKernel,
-                     {grid, kBlockThreads, static_cast<std::size_t>(bytes),
-                      p.stream, plan.blocks},
-                     maps, w, p.w.settled, x, make_output(p), plan),
-                 kName, {p.tokens, p.features, p.cols});
+    return check(
+        launch_overlapping(
+            kKernel,
+            {grid, kThreads, static_cast<std::size_t>(M::bytes(plan)), p.stream,
+             plan.blocks},
+            Arguments<F>{maps, w, p.w.settled, x, make_output(p), plan}),
+        kName, {p.tokens, p.features, p.cols});
   }
 };
 

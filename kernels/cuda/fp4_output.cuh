@@ -10,6 +10,8 @@
 
 namespace wush::kernels::cuda {
 
+struct MmaTile;
+
 struct MmaOutput {
   float constant;
   const float* bias;
@@ -22,20 +24,9 @@ struct MmaOutput {
     write(m * features + n, value);
   }
 
-  // What a lane holds of a tile of W x^T: of tokens m and m + 1 feature n, then
-  // of both feature n + 8.
-  __device__ void store(std::int64_t m, std::int64_t tokens, std::int64_t n,
-                        std::int64_t features, const float4& sum) const {
-    const float values[4] = {sum.x, sum.y, sum.z, sum.w};
-    const std::int64_t first = m * features + n;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const std::int64_t row = n + i / 2 * 8;
-      if (m + i % 2 >= tokens || row >= features) continue;
-      const float value = finish(row, values[i]);
-      write(first + i / 2 * 8 + (i % 2 == 0 ? 0 : features), value);
-    }
-  }
+  // Of `tokens` and `features` in all; the tile's outputs are not 2^31 apart.
+  __device__ MmaTile tile(std::int64_t m, std::int64_t tokens, std::int64_t n,
+                          std::int64_t features) const;
 
  private:
   __device__ float finish(std::int64_t n, float sum) const {
@@ -51,6 +42,60 @@ struct MmaOutput {
     }
   }
 };
+
+// The outputs from a token and a feature on, some instructions cheaper each.
+struct MmaTile {
+  float constant;
+  const float* bias;  // of the first feature
+  __nv_bfloat16* narrow;
+  float* wide;
+  std::int64_t stride;   // between tokens
+  int tokens, features;  // that there are
+
+  // What a lane holds of a tile of W x^T: of tokens m and m + 1 feature n, then
+  // of both feature n + 8.
+  __device__ void store(int m, int n, const float4& sum) const {
+    if (m >= tokens || n >= features) return;
+    const bool second = m + 1 < tokens, upper = n + 8 < features;
+    float4 value = make_float4(sum.x * constant, sum.y * constant,
+                               sum.z * constant, sum.w * constant);
+    if (bias != nullptr) {
+      const float lower_bias = bias[n], upper_bias = upper ? bias[n + 8] : 0.0f;
+      value.x += lower_bias, value.y += lower_bias;
+      value.z += upper_bias, value.w += upper_bias;
+    }
+    const std::int64_t place = m * stride + n;
+    if (wide != nullptr) {
+      float* to = wide + place;
+      to[0] = value.x;
+      if (second) to[stride] = value.y;
+      if (upper) to[8] = value.z;
+      if (second && upper) to[stride + 8] = value.w;
+    } else {
+      __nv_bfloat16* to = narrow + place;
+      const __nv_bfloat162 pair[2] = {__floats2bfloat162_rn(value.x, value.y),
+                                      __floats2bfloat162_rn(value.z, value.w)};
+      to[0] = pair[0].x;
+      if (second) to[stride] = pair[0].y;
+      if (upper) to[8] = pair[1].x;
+      if (second && upper) to[stride + 8] = pair[1].y;
+    }
+  }
+};
+
+__device__ inline MmaTile MmaOutput::tile(std::int64_t m, std::int64_t tokens,
+                                          std::int64_t n,
+                                          std::int64_t features) const {
+  constexpr std::int64_t kMost = 1 << 30;
+  const std::int64_t first = m * features + n;
+  return {constant,
+          bias == nullptr ? nullptr : bias + n,
+          narrow == nullptr ? nullptr : narrow + first,
+          wide == nullptr ? nullptr : wide + first,
+          features,
+          static_cast<int>(min(tokens - m, kMost)),
+          static_cast<int>(min(features - n, kMost))};
+}
 
 // For sums that are the products over p.constant.
 inline MmaOutput make_output(const MatmulProblem& p) {

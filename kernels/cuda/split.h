@@ -29,7 +29,8 @@ struct Divisor {
             ((std::uint64_t{1} << 31) + static_cast<unsigned>(b) - 1) /
             static_cast<unsigned>(b))) {}
   constexpr int divide(int a) const {
-    return static_cast<int>(static_cast<std::uint64_t>(a) * inverse >> 31);
+    return static_cast<int>(
+        std::uint64_t{static_cast<std::uint32_t>(a)} * inverse >> 31);
   }
 };
 

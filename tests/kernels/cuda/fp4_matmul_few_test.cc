@@ -73,6 +73,21 @@ INSTANTIATE_TEST_SUITE_P(Kernels, CudaFp4MatmulFew,
                            return kernel_name(param.param);
                          });
 
+// Clusters of fourteen blocks, of whose sums the last gets none: it must not go
+// on to tiles that the others have not come to.
+TEST(CudaFp4MatmulLarge, FewHopperBlocksWithoutSums) {
+  WUSH_REQUIRE_GPU();
+  kernels::cuda::DeviceInfo info;
+  EXPECT_OK(kernels::cuda::device_info(&info));
+  if (info.architecture != 90) GTEST_SKIP() << "needs compute capability 9.0";
+  for (const auto& [format, s] :
+       {std::pair(Format::kNvfp4, Shape{25, 3072, 54 * 256}),
+        std::pair(Format::kMxfp4, Shape{25, 3072, 81 * 256})}) {
+    ASSERT_NO_FATAL_FAILURE(check_product(MatmulKernel::kFewHopper, format, s,
+                                          DataType::kFloat32, true, 0));
+  }
+}
+
 // Rings that are refilled as soon as they have been read, and sums that cross
 // between blocks all the time: the same bits every time, and those of another
 // kernel but for the order of the sums.
