@@ -11,11 +11,11 @@
 //
 // Scales of tokens cost next to nothing: tokens are e5m2, which has room for 27
 // powers of two beside e2m1. So their codes take the scale of their group
-// relative to the largest that the block has of that token, and that one is
-// applied once a tile. Tokens whose scales lie further apart there are unusual,
-// like weights whose scales lead out of float32's normal numbers: with such
-// tokens or weights a tile is multiplied again, group by group with both scales
-// (on an H100 4 to 9 times as long).
+// relative to the largest of their window, and that one is applied once a
+// window. Tokens with a window whose scales lie further apart are unusual, like
+// weights whose scales lead out of float32's normal numbers: with such tokens
+// or weights a tile is multiplied again, group by group with both scales (on an
+// H100 4 to 9 times as long).
 //
 // What is unusual is not looked at within the loop: a branch for such tokens
 // made 410 cycles of the 340 that 64 x 256 weights take with 16 tokens, and
@@ -50,14 +50,6 @@ __device__ inline bool all_usual(unsigned bits) {
   return (bits & 0x80808080u) == 0x80808080u;
 }
 
-// Of two bytes, each in half a register, and the even and odd ones of eight the
-// largest.
-__device__ inline unsigned larger_bytes(unsigned pair, const uint2& eight) {
-  constexpr unsigned kEven = 0x00ff00ffu;
-  pair = __vmaxu2(pair, __vmaxu2(eight.x & kEven, eight.x >> 8 & kEven));
-  return __vmaxu2(pair, __vmaxu2(eight.y & kEven, eight.y >> 8 & kEven));
-}
-
 // The codes of a word at even and at odd places as e5m2, 2^(up - 14) times as
 // large; up to kMostUp, for which 6 has the largest exponent.
 inline constexpr unsigned kMostUp = 27;
@@ -84,58 +76,22 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
 
  public:
   // For each group an instruction: of every tile of eight tokens the codes at
-  // even places, then those at odd ones, eight tokens by 16 bytes.
+  // even places, then those at odd ones, eight tokens by 16 bytes. The factors
+  // are the groups' own; of usual tokens all of a window are the same.
   struct TokenWindow {
     uint4 codes[kGroups][kTokenTiles][2][8];
-  };
-  // The largest scale of each token within the block's columns.
-  struct TokenScales {
-    std::uint32_t most[8 * kTokenTiles];
+    float factors[kGroups][8 * kTokenTiles];
   };
 
-  __device__ static bool decode_tokens(TokenWindow* to, TokenScales* scales,
-                                       const OperandRows<F>& x,
+  __device__ static bool decode_tokens(TokenWindow* to, const OperandRows<F>& x,
                                        std::int64_t token,
                                        const WindowRange& windows,
                                        const auto& begin) {
-    const int lane = threadIdx.x % 32,
-              warp = static_cast<int>(threadIdx.x / 32);
-    const int tile = warp % kTokenTiles, own = 8 * tile + lane % 8;
-    const bool within = token + own < x.rows;
-    // Lane 8 i + r: of token r windows i, i + 4 ..
-    const uint2* from = static_cast<const uint2*>(x.scales) +
-                        (token + own) * (x.cols / kWindow) + windows.first;
-    constexpr int kAhead = 2;  // asked for together with the codes
-    uint2 ahead[kAhead] = {};
-    unsigned most = 0;
     bool usual = true;
     for_each_token_window<kTokenTiles, PackedTokens>(
-        x, token, windows,
-        [&] {
-          begin();
-#pragma unroll
-          for (int i = 0; i < kAhead; ++i) {
-            const int window = lane / 8 + 4 * i;
-            if (within && window < windows.count)
-              ahead[i] = __ldg(from + window);
-          }
-        },
-        [&] {
-          unsigned pair = 0;
-#pragma unroll
-          for (const uint2& s : ahead) pair = larger_bytes(pair, s);
-          for (int window = lane / 8 + 4 * kAhead;
-               within && window < windows.count; window += 4) {
-            pair = larger_bytes(pair, __ldg(from + window));
-          }
-          __syncwarp();
-          pair = __vmaxu2(pair, __shfl_xor_sync(kFullWarp, pair, 8));
-          pair = __vmaxu2(pair, __shfl_xor_sync(kFullWarp, pair, 16));
-          most = max(pair & 255u, pair >> 16);
-          if (warp < kTokenTiles && lane < 8) scales->most[own] = most;
-        },
-        [&](int window, int of, const PackedTokens& packed) {
-          usual &= decode_window(to[window], of, packed, most);
+        x, token, windows, begin,
+        [&](int window, int tile, const PackedTokens& packed) {
+          usual &= decode_window(to[window], tile, packed);
         });
     return usual;
   }
@@ -166,41 +122,40 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
     const Scales scales = {
         {scales_of(first + lane / 4), scales_of(first + lane / 4 + 8)}};
     usual_[0] &= scales.usual_bits(0), usual_[1] &= scales.usual_bits(1);
+    Sums part = {};
     for_each_group(load, tokens, release,
                    [&](int half, int i, const Sums& products) {
                      const float scale[2] = {scales.value(0, half, i),
                                              scales.value(1, half, i)};
 #pragma unroll
                      for (int j = 0; j < kSums; ++j) {
-                       sum[j] += products[j] * scale[j / 2 % 2];
+                       part[j] += products[j] * scale[j / 2 % 2];
                      }
                    });
+#pragma unroll
+    for (int j = 0; j < kSums; j += 4) {
+      const auto factors = *reinterpret_cast<const float2*>(
+          &tokens.factors[0][8 * (j / 4) + lane % 4 * 2]);
+      sum[j] += part[j] * factors.x, sum[j + 1] += part[j + 1] * factors.y;
+      sum[j + 2] += part[j + 2] * factors.x;
+      sum[j + 3] += part[j + 3] * factors.y;
+    }
   }
 
   // Unusual scales of groups of zeros do not matter.
   __device__ void complete(const OperandRows<F>& w, std::int64_t row,
-                           const OperandRows<F>& x, std::int64_t token,
                            const WindowRange& windows,
-                           const TokenWindow* tokens, const TokenScales& most,
-                           bool usual_tokens) {
+                           const TokenWindow* tokens, bool usual_tokens) {
     const bool usual_rows = (all_usual(usual_[0]) || row >= w.rows) &&
                             (all_usual(usual_[1]) || row + 8 >= w.rows);
-    bool own = usual_tokens && usual_rows;
-    if (!__all_sync(kFullWarp, own)) {
-      own = usual_tokens;
+    if (__all_sync(kFullWarp, usual_tokens && usual_rows)) return;
+    bool own = usual_tokens;
 #pragma unroll 1
-      for (int half = 0; half < 2 * windows.count; ++half) {
-        const GlobalWeights weights(w, row, windows.first + half / 2, half % 2);
-        own &= weights.usual_but_zeros();
-      }
+    for (int half = 0; half < 2 * windows.count; ++half) {
+      const GlobalWeights weights(w, row, windows.first + half / 2, half % 2);
+      own &= weights.usual_but_zeros();
     }
-    if (__all_sync(kFullWarp, own)) {
-#pragma unroll
-      for (int j = 0; j < kSums; ++j) {
-        sum[j] *= factor_of(most.most[8 * (j / 4) + lane_tokens() + j % 2]);
-      }
-      return;
-    }
+    if (__all_sync(kFullWarp, own)) return;
 #pragma unroll
     for (float& s : sum) s = 0;
 #pragma unroll 1
@@ -208,17 +163,7 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
       const GlobalWeights weights(w, row, windows.first + half / 2, half % 2);
 #pragma unroll 1
       for (int i = 0; i < kHalf; ++i) {
-        const int group = half % 2 * kHalf + i;
-        add_any(weights, i, tokens[half / 2], group, [&](int of) {
-          const std::int64_t place = (token + of) * (x.cols / 32) +
-                                     (windows.first + half / 2) * kGroups +
-                                     group;
-          const unsigned scale =
-              token + of < x.rows
-                  ? static_cast<const std::uint8_t*>(x.scales)[place]
-                  : 0u;
-          return factor_of(base_of(scale, most.most[of]));
-        });
+        add_any(weights, i, tokens[half / 2], half % 2 * kHalf + i);
       }
     }
   }
@@ -315,35 +260,26 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
     }
   };
 
-  // Of a lane's tokens in a tile of eight the first, which another follows.
-  __device__ static int lane_tokens() { return threadIdx.x % 4 * 2; }
-
-  // What a group's codes are relative to: the token's largest scale if that is
-  // near enough, else its own.
-  __device__ static unsigned base_of(unsigned own, unsigned most) {
-    return own + kMostUp >= most ? most : own;
-  }
-  __device__ static float factor_of(unsigned base) {
-    return base == 255 ? __uint_as_float(0x7fffffffu)
-                       : e8m0_value(static_cast<int>(base) - kProductShift);
-  }
-
   // A window of a tile's tokens, to where instructions read it. False if the
   // lane's token is unusual.
   __device__ static bool decode_window(TokenWindow& to, int tile,
-                                       const PackedTokens& packed,
-                                       unsigned most) {
+                                       const PackedTokens& packed) {
     const int lane = threadIdx.x % 32, token = lane % 8, group = lane / 8;
     const unsigned own[2] = {packed.scales.x >> 8 * group & 255u,
                              packed.scales.y >> 8 * group & 255u};
+    unsigned most = max(own[0], own[1]);
+    most = max(most, __shfl_xor_sync(kFullWarp, most, 8));
+    most = max(most, __shfl_xor_sync(kFullWarp, most, 16));
     bool both_usual = true;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const uint4& four = packed.words[half];
       const bool zeros =
           ((four.x | four.y | four.z | four.w) & 0x77777777u) == 0;
-      const unsigned base = base_of(own[half], most);
-      const unsigned up = own[half] + kMostUp - base;
+      const bool usual = own[half] + kMostUp >= most || zeros;
+      // What is not, keeps its own scale for its factor.
+      const unsigned base = usual ? most : own[half];
+      const unsigned up = max(own[half] + kMostUp, base) - base;
       const unsigned words[4] = {four.x, four.y, four.z, four.w};
       unsigned even[4], odd[4];
 #pragma unroll
@@ -351,7 +287,10 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
       auto& codes = to.codes[group + kHalf * half][tile];
       codes[0][token] = make_uint4(even[0], even[1], even[2], even[3]);
       codes[1][token] = make_uint4(odd[0], odd[1], odd[2], odd[3]);
-      both_usual &= base == most || zeros;
+      to.factors[group + kHalf * half][8 * tile + token] =
+          base == 255 ? __uint_as_float(0x7fffffffu)
+                      : e8m0_value(static_cast<int>(base) - kProductShift);
+      both_usual &= usual;
     }
     return both_usual;
   }
@@ -400,10 +339,8 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
 
   // Adds the products of a group whatever the scales are: two together may be
   // beyond a float. `group` of the window, the half's `i`th; by the warp alone.
-  // factor(token): of a token's codes there.
   __device__ void add_any(const GlobalWeights& w, int i,
-                          const TokenWindow& tokens, int group,
-                          const auto& factor) {
+                          const TokenWindow& tokens, int group) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     unsigned a[4];
 #pragma unroll
@@ -429,8 +366,8 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
         const float second = bits == 255
                                  ? __uint_as_float(0x7fffffffu)
                                  : e8m0_value(static_cast<int>(bits) - half);
-        sum[4 * j + k] +=
-            products[k] * first * factor(8 * j + 2 * t + k % 2) * second;
+        sum[4 * j + k] += products[k] * first *
+                          tokens.factors[group][8 * j + 2 * t + k % 2] * second;
       }
     }
   }

@@ -58,14 +58,12 @@ struct WindowRange {
 // Packed is what a lane has of a window of eight tokens, zeros until loaded:
 // of the token Packed::token(lane). Packed::Source(x, row, window, lane) says
 // where that is, Packed::load(source, further) loads it from a window `further`
-// on. begin() is called before anything is loaded, prepare() when the first
-// loads are under way, decode(window, tile, packed) for every window, counted
-// from the block's first, and tile of eight tokens.
+// on. begin() is called before anything is loaded, decode(window, tile, packed)
+// for every window, counted from the block's first, and tile of eight tokens.
 template <int kTokenTiles, class Packed>
 __device__ inline void for_each_token_window(const auto& x, std::int64_t token,
                                              const WindowRange& windows,
                                              const auto& begin,
-                                             const auto& prepare,
                                              const auto& decode) {
   constexpr int kAhead = 4, kStep = kWarps / kTokenTiles;
   static_assert(kWarps % kTokenTiles == 0);
@@ -77,7 +75,6 @@ __device__ inline void for_each_token_window(const auto& x, std::int64_t token,
   // Found before the launch before has ended.
   typename Packed::Source source(x, row, windows.first + window, lane);
   begin();
-  bool prepared = false;
   do {
     Packed packed[kAhead];
 #pragma unroll
@@ -86,8 +83,6 @@ __device__ inline void for_each_token_window(const auto& x, std::int64_t token,
         packed[j].load(source, j * kStep);
       }
     }
-    if (!prepared) prepare();
-    prepared = true;
 #pragma unroll
     for (int j = 0; j < kAhead; ++j) {
       if (window + j * kStep >= windows.count) break;
@@ -157,19 +152,17 @@ class Operands {
   struct TokenWindow {
     unsigned words[kPieces][4][2][kTokenTiles][2][32];
   };
-  struct TokenScales {};  // what else of the tokens is needed
 
   // Decodes the windows of the tokens from `token` on, zeros beyond the matrix;
   // all threads of kWarps warps together, `begin` as for
   // for_each_token_window. Whether the thread's tokens are usual ones; what
   // that means is the operands' own.
-  __device__ static bool decode_tokens(TokenWindow* to, TokenScales* /*scales*/,
-                                       const OperandRows<F>& x,
+  __device__ static bool decode_tokens(TokenWindow* to, const OperandRows<F>& x,
                                        std::int64_t token,
                                        const WindowRange& windows,
                                        const auto& begin) {
     for_each_token_window<kTokenTiles, PackedTokens>(
-        x, token, windows, begin, [] {},
+        x, token, windows, begin,
         [&](int window, int tile, const PackedTokens& packed) {
           const typename N::Scales scales(packed.scales);
 #pragma unroll
@@ -260,10 +253,8 @@ class Operands {
   // Ends the sums of a tile when its last window has been added. `row` is the
   // lane's first; `usual`: whether all tokens are.
   __device__ void complete(const OperandRows<F>& /*w*/, std::int64_t /*row*/,
-                           const OperandRows<F>& /*x*/, std::int64_t /*token*/,
                            const WindowRange& /*windows*/,
-                           const TokenWindow* /*tokens*/,
-                           const TokenScales& /*scales*/, bool /*usual*/) {
+                           const TokenWindow* /*tokens*/, bool /*usual*/) {
     warpgroup_wait<0>();
     warpgroup_settle(sum);
   }

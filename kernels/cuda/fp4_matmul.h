@@ -47,7 +47,7 @@ Status fp4_matmul_workspace(MatmulKernel kernel, Format format,
 // result differs from the group-exact reference (kernels/cpu/fp4_matmul.h) in
 // accumulation only. kFewHopper's mxfp4 is that reference but for the order of
 // the groups: their sums are exact. (Where scales of a token are more than 2^27
-// apart, that may take 4 to 9 times as long.) int4 operands,
+// apart within 256 columns, that takes 4 to 9 times as long.) int4 operands,
 // (c + 1/2) step, need up to 12 significand bits and are rounded to bfloat16: a
 // relative error of at most 2^-9 each; not by kSmall for one token, which adds
 // exact integers within a group.

@@ -61,7 +61,6 @@ struct Memory {
   struct Fixed {
     typename Sums::Barriers sums[kWarpgroups];
     std::uint64_t full[kMostStages], empty[kMostStages];
-    typename Operands<F, kTokenTiles>::TokenScales token_scales;
   };
   // As the 32-byte swizzle of scales wants it, which mxfp4's do without.
   static_assert(sizeof(TokenWindow) % (F == Family::kPowerOfTwo ? 128 : 256) ==
@@ -226,10 +225,8 @@ __device__ inline void copy_weights(const Memory<F, kTokenTiles>& memory,
 template <Family F, int kTokenTiles>
 __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
                                       const OperandRows<F>& w,
-                                      const OperandRows<F>& x,
-                                      std::int64_t token, const Share& share,
-                                      int stages, bool usual,
-                                      const auto& done) {
+                                      const Share& share, int stages,
+                                      bool usual, const auto& done) {
   const int group = static_cast<int>(threadIdx.x / 128);
   auto& fixed = *memory.fixed;
   int slot = group, index = 0;
@@ -264,8 +261,7 @@ __device__ inline void multiply_tiles(const Memory<F, kTokenTiles>& memory,
     const std::int64_t row = (share.tile + tile) * kFeatures +
                              threadIdx.x % 128 / 32 * kRows +
                              threadIdx.x % 32 / 4;
-    products.complete(w, row, x, token, share.windows, memory.tokens,
-                      fixed.token_scales, usual);
+    products.complete(w, row, share.windows, memory.tokens, usual);
     done(index, products.sum);
   }
 }
@@ -378,13 +374,13 @@ struct Block {
       prefetch_tokens<F, kTokenTiles>(arguments.x, token, share);
     }
     const bool own_usual = Operands<F, kTokenTiles>::decode_tokens(
-        memory.tokens, &memory.fixed->token_scales, arguments.x, token,
-        share.windows, [] { wait_for_previous_launch(); });
+        memory.tokens, arguments.x, token, share.windows,
+        [] { wait_for_previous_launch(); });
     fence_shared_writes();
     const bool usual = all_at_barrier<kDecoded>(32 * kWarps, own_usual);
     if (plan.blocks > 1) cluster_wait();  // the others' barriers
-    multiply_tiles(memory, arguments.w, arguments.x, token, share, plan.stages,
-                   usual, [&](int index, const auto& sum) {
+    multiply_tiles(memory, arguments.w, share, plan.stages, usual,
+                   [&](int index, const auto& sum) {
                      if (plan.blocks > 1) {
                        places.send(sum, index);
                        return;

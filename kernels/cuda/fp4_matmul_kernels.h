@@ -44,7 +44,7 @@ cudaError_t launch_matvec(const MatmulProblem& problem);
 bool launch_few_matmul(const MatmulProblem& problem, cudaError_t* error);
 // On sm_90a, by warpgroup instructions. Nothing, and nothing launched, where
 // the columns are too many for the device's clusters and shared memory (with 17
-// tokens or more on an H100: more than 36864, mxfp4 73728).
+// tokens or more on an H100: more than 36864, mxfp4 65536).
 inline bool can_few_hopper_matmul(std::int64_t cols, int architecture) {
   return architecture == 90 && cols % 256 == 0;
 }
