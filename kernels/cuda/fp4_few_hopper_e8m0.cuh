@@ -267,9 +267,11 @@ class Operands<Family::kPowerOfTwo, kTokenTiles> {
     const int lane = threadIdx.x % 32, token = lane % 8, group = lane / 8;
     const unsigned own[2] = {packed.scales.x >> 8 * group & 255u,
                              packed.scales.y >> 8 * group & 255u};
-    unsigned most = max(own[0], own[1]);
-    most = max(most, __shfl_xor_sync(kFullWarp, most, 8));
-    most = max(most, __shfl_xor_sync(kFullWarp, most, 16));
+    // The largest of the window's eight, by twos.
+    const unsigned bytes = __vmaxu4(packed.scales.x, packed.scales.y);
+    const unsigned two =
+        __vmaxu2(bytes & 0x00ff00ffu, bytes >> 8 & 0x00ff00ffu);
+    const unsigned most = max(two & 255u, two >> 16);
     bool both_usual = true;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
