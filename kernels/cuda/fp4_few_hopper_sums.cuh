@@ -92,8 +92,8 @@ class ClusterSums {
   }
 
   // A warp of its own adds all `tiles` tiles but the last, for which those that
-  // multiply have time. (Before, each of these added its own: 250 instructions
-  // a tile, with 32 tokens and eight blocks as many as 2/3 of a window.)
+  // multiply have time. (When each of these added its own, that took 250 of its
+  // instructions a tile, as many as 2/3 of a window with 32 tokens.)
   // store_of(index): `store` for a tile.
   __device__ void add_but_last(int tiles, const auto& store_of) const {
     const int lane = threadIdx.x % 32;

@@ -276,9 +276,9 @@ struct Arguments {
   Plan plan;
 };
 
-// A block's place in the launch, and what its warps do there. Each role finds
-// its own values: what two of them share would be alive, and spill, where
-// registers are given away.
+// A block's place in the launch, found once by all warps, and what each kind of
+// them does there. Whatever else two kinds share they find on their own: it
+// would be alive, and spill, where registers are given away.
 template <Family F, int kTokenTiles>
 struct Block {
   using Sums = ClusterSums<kTokenTiles>;

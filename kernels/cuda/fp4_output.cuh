@@ -43,7 +43,8 @@ struct MmaOutput {
   }
 };
 
-// The outputs from a token and a feature on, some instructions cheaper each.
+// The outputs from a token and a feature on: what is the same for a tile is
+// found once, and bounds are narrow, which saves a third of the instructions.
 struct MmaTile {
   float constant;
   const float* bias;  // of the first feature
