@@ -23,10 +23,11 @@ inline constexpr int kWarpgroups = 3;
 inline constexpr int kWarps = 4 * kWarpgroups;
 inline constexpr int kThreads = 32 * (kWarps + 1 + kWarpgroups);
 
+inline constexpr int kQuadBytes = 16;  // four sums, as they travel
+
 // The clusters take a range of the tiles of features each, the blocks of a
 // cluster a range of the windows of columns, the warpgroups of a block tiles in
 // turn.
-inline constexpr int kQuadBytes = 16;
 struct Plan {
   int blocks;  // of a cluster
   int share;   // of a warp's sums, what each block adds, by four
@@ -85,8 +86,8 @@ inline Plan choose_plan(const PlanSizes& p, const Resident& resident) {
     const std::int64_t multiply =
         tiles / kWarpgroups * (windows * kWindowTime[kWarpgroups] + tile_time) +
         (rest > 0 ? windows * kWindowTime[rest] + tile_time : 0);
-    // 53 multiprocessors ask for all that the memory can give. What overlaps
-    // does so the less, the shorter the ring is.
+    // As if 53 multiprocessors asked for all that the memory can give. What
+    // overlaps does so the less, the shorter the ring is.
     const std::int64_t at_work = clusters * blocks * p.token_tiles;
     const std::int64_t memory = p.tiles * p.windows * p.token_tiles * 262 /
                                 100 * std::max<std::int64_t>(53, at_work) /

@@ -10,40 +10,7 @@
 
 namespace wush::kernels::cuda {
 
-struct MmaTile;
-
-struct MmaOutput {
-  float constant;
-  const float* bias;
-  __nv_bfloat16* narrow;  // one of the two is null
-  float* wide;
-
-  __device__ void store(std::int64_t m, std::int64_t n, std::int64_t features,
-                        float sum) const {
-    const float value = finish(n, sum);
-    write(m * features + n, value);
-  }
-
-  // Of `tokens` and `features` in all; the tile's outputs are not 2^31 apart.
-  __device__ MmaTile tile(std::int64_t m, std::int64_t tokens, std::int64_t n,
-                          std::int64_t features) const;
-
- private:
-  __device__ float finish(std::int64_t n, float sum) const {
-    float value = sum * constant;
-    if (bias != nullptr) value += bias[n];
-    return value;
-  }
-  __device__ void write(std::int64_t index, float value) const {
-    if (wide != nullptr) {
-      wide[index] = value;
-    } else {
-      narrow[index] = __float2bfloat16_rn(value);
-    }
-  }
-};
-
-// The outputs from a token and a feature on: what is the same for a tile is
+// Outputs from a token and a feature on: what is the same for a tile is
 // found once, and bounds are narrow, which saves a third of the instructions.
 struct MmaTile {
   float constant;
@@ -84,19 +51,38 @@ struct MmaTile {
   }
 };
 
-__device__ inline MmaTile MmaOutput::tile(std::int64_t m, std::int64_t tokens,
-                                          std::int64_t n,
-                                          std::int64_t features) const {
-  constexpr std::int64_t kMost = 1 << 30;
-  const std::int64_t first = m * features + n;
-  return {constant,
-          bias == nullptr ? nullptr : bias + n,
-          narrow == nullptr ? nullptr : narrow + first,
-          wide == nullptr ? nullptr : wide + first,
-          features,
-          static_cast<int>(min(tokens - m, kMost)),
-          static_cast<int>(min(features - n, kMost))};
-}
+struct MmaOutput {
+  float constant;
+  const float* bias;
+  __nv_bfloat16* narrow;  // one of the two is null
+  float* wide;
+
+  __device__ void store(std::int64_t m, std::int64_t n, std::int64_t features,
+                        float sum) const {
+    float value = sum * constant;
+    if (bias != nullptr) value += bias[n];
+    const std::int64_t place = m * features + n;
+    if (wide != nullptr) {
+      wide[place] = value;
+    } else {
+      narrow[place] = __float2bfloat16_rn(value);
+    }
+  }
+
+  // Of `tokens` and `features` in all; a tile ends within 2^30 of either.
+  __device__ MmaTile tile(std::int64_t m, std::int64_t tokens, std::int64_t n,
+                          std::int64_t features) const {
+    constexpr std::int64_t kMost = 1 << 30;
+    const std::int64_t first = m * features + n;
+    return {constant,
+            bias == nullptr ? nullptr : bias + n,
+            narrow == nullptr ? nullptr : narrow + first,
+            wide == nullptr ? nullptr : wide + first,
+            features,
+            static_cast<int>(min(tokens - m, kMost)),
+            static_cast<int>(min(features - n, kMost))};
+  }
+};
 
 // For sums that are the products over p.constant.
 inline MmaOutput make_output(const MatmulProblem& p) {

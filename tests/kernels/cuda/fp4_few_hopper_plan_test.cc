@@ -11,7 +11,6 @@ namespace wush {
 namespace {
 
 using namespace kernels::cuda::few_hopper;
-using kernels::cuda::kMostBlocks;
 using kernels::cuda::Resident;
 
 // What an H100 of 132 multiprocessors runs at once, and a part of one whose
@@ -103,6 +102,14 @@ TEST(FewHopperPlan, IsNoneWhereTheColumnsAreTooMany) {
   EXPECT_GT(choose_plan(mxfp4_sizes(64, 256 * 256, 32), kH100).blocks, 0);
   EXPECT_EQ(choose_plan(mxfp4_sizes(64, 257 * 256, 32), kH100).blocks, 0);
   EXPECT_EQ(choose_plan(sizes(64, 40 * 256, 32), kPairs).blocks, 0);
+}
+
+// What FewHopperIsTheSameEveryTime is to meet: a block that gets no sums, and
+// many tiles.
+TEST(FewHopperPlan, LeavesABlockWithoutSums) {
+  const Plan plan = choose_plan(mxfp4_sizes(17408, 24832, 32), kH100);
+  EXPECT_GE((plan.blocks - 1) * plan.share, 4 * 32);
+  EXPECT_GE(plan.tiles.most(), 13 * kWarpgroups);
 }
 
 // The sizes of clusters that were the fastest, or within 3 % of them, on an
