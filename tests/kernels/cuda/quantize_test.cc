@@ -191,6 +191,45 @@ TEST(CudaQuantizeHadamard, GivesTheBitsOfTheSpecification) {
   }
 }
 
+// So many values that every warp takes several turns and the last is not whole
+// (at 132 multiprocessors 2.03 of a turn of absmax): rows that repeat.
+TEST(CudaQuantizeLarge, EveryTurnGivesTheBitsOfTheSpecification) {
+  WUSH_REQUIRE_GPU();
+  constexpr std::size_t kCols = 4128, kPeriod = 61, kRows = 17000;
+  const auto values =
+      testing::make_data(Data::kHeavyTailed, kPeriod * kCols, 5);
+  const auto repeat = [](const auto& rows, std::size_t row_bytes) {
+    std::vector<std::uint8_t> all;
+    all.reserve(kRows * row_bytes);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const auto from =
+          rows.begin() + static_cast<std::ptrdiff_t>(r % kPeriod * row_bytes);
+      all.insert(all.end(), from,
+                 from + static_cast<std::ptrdiff_t>(row_bytes));
+    }
+    return all;
+  };
+  const auto period = testing::store_as(DataType::kBfloat16, values);
+  testing::Stored x{period.type, repeat(period.bytes, kCols * 2), {}};
+  const auto transformed = butterfly(period.values, 32);
+  for (const Format format : {Format::kMxfp4, Format::kNvfp4, Format::kInt4}) {
+    for (const ScaleRule rule : {ScaleRule::kAbsMax, ScaleRule::kMse2}) {
+      for (const int hadamard : {0, 32}) {
+        Quantized got;
+        ASSERT_NO_FATAL_FAILURE(
+            run_quantize(format, rule, 0, x, kRows, kCols, hadamard, &got));
+        const auto want = testing::quantize_by_specification(
+            format, rule, 0, hadamard == 0 ? period.values : transformed);
+        const auto name = numerics::describe(format).name;
+        EXPECT_TRUE(got.codes == repeat(want.codes, kCols / 2)) << name;
+        EXPECT_TRUE(got.scales ==
+                    repeat(want.scales, want.scales.size() / kPeriod))
+            << name;
+      }
+    }
+  }
+}
+
 TEST(CudaDequantize, EveryCodeOfEveryScale) {
   WUSH_REQUIRE_GPU();
   for (const Format format :
