@@ -108,9 +108,10 @@ std::vector<Timing> time_in_turn(const std::vector<Work>& works, int sets) {
   }
   double once = 0;
   for (const auto& graph : graphs) once += graph->seconds();
-  // About 60 ms a benchmark, and at least seven samples.
+  // About 60 ms a benchmark, and at least 15 samples: clocks change under load,
+  // and with seven a product's median was up to 10 % off beside another's.
   const int samples =
-      static_cast<int>(std::clamp(0.06 / std::max(once, 1e-6), 7.0, 101.0));
+      static_cast<int>(std::clamp(0.06 / std::max(once, 1e-6), 15.0, 101.0));
   std::vector<std::vector<double>> times(works.size());
   for (int sample = 0; sample < samples; ++sample) {
     for (std::size_t i = 0; i < graphs.size(); ++i) {
