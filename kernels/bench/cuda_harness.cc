@@ -108,8 +108,9 @@ std::vector<Timing> time_in_turn(const std::vector<Work>& works, int sets) {
   }
   double once = 0;
   for (const auto& graph : graphs) once += graph->seconds();
-  // About 60 ms a benchmark, and at least 15 samples: clocks change under load,
-  // and with seven a product's median was up to 10 % off beside another's.
+  // About 60 ms a benchmark, and at least 15 samples: clocks change under load.
+  // (Medians of large products were up to 10 % off beside another's with seven;
+  // with 15, one of 27 still was.)
   const int samples =
       static_cast<int>(std::clamp(0.06 / std::max(once, 1e-6), 15.0, 101.0));
   std::vector<std::vector<double>> times(works.size());

@@ -191,17 +191,22 @@ TEST(CudaQuantizeHadamard, GivesTheBitsOfTheSpecification) {
   }
 }
 
-// So many values that every warp takes several turns and the last is not whole
-// (at 132 multiprocessors 2.03 of a turn of absmax): rows that repeat.
+// So many values that every warp takes at least two turns and the last is not
+// whole: rows that repeat, 2.03 times what 32 thread blocks of each
+// multiprocessor take in a turn.
 TEST(CudaQuantizeLarge, EveryTurnGivesTheBitsOfTheSpecification) {
   WUSH_REQUIRE_GPU();
-  constexpr std::size_t kCols = 4128, kPeriod = 61, kRows = 17000;
+  kernels::cuda::DeviceInfo info;
+  EXPECT_OK(kernels::cuda::device_info(&info));
+  constexpr std::size_t kCols = 4128, kPeriod = 61;
+  const auto rows_in_all =
+      129 * static_cast<std::size_t>(info.multiprocessors) + 1;
   const auto values =
       testing::make_data(Data::kHeavyTailed, kPeriod * kCols, 5);
-  const auto repeat = [](const auto& rows, std::size_t row_bytes) {
+  const auto repeat = [&](const auto& rows, std::size_t row_bytes) {
     std::vector<std::uint8_t> all;
-    all.reserve(kRows * row_bytes);
-    for (std::size_t r = 0; r < kRows; ++r) {
+    all.reserve(rows_in_all * row_bytes);
+    for (std::size_t r = 0; r < rows_in_all; ++r) {
       const auto from =
           rows.begin() + static_cast<std::ptrdiff_t>(r % kPeriod * row_bytes);
       all.insert(all.end(), from,
@@ -216,8 +221,9 @@ TEST(CudaQuantizeLarge, EveryTurnGivesTheBitsOfTheSpecification) {
     for (const ScaleRule rule : {ScaleRule::kAbsMax, ScaleRule::kMse2}) {
       for (const int hadamard : {0, 32}) {
         Quantized got;
-        ASSERT_NO_FATAL_FAILURE(
-            run_quantize(format, rule, 0, x, kRows, kCols, hadamard, &got));
+        ASSERT_NO_FATAL_FAILURE(run_quantize(
+            format, rule, 0, x, static_cast<std::int64_t>(rows_in_all), kCols,
+            hadamard, &got));
         const auto want = testing::quantize_by_specification(
             format, rule, 0, hadamard == 0 ? period.values : transformed);
         const auto name = numerics::describe(format).name;
